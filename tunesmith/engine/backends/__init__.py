@@ -1,0 +1,5 @@
+"""engine/backends."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,84 @@
+"""The contract of every inference engine: token ids in, a stream of tokens out.
+
+Prompts arrive as token ids made by the one renderer (`tunesmith.models.template`); an engine applies no chat template.
+Adapters are addressed by content digest. The same contract suite (`tunesmith.testing.engine_contract`) runs on every backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from tunesmith.types.base import Value
+
+__all__ = ["Engine", "FinishReason", "GenerationRequest", "Sampling", "TokenEvent", "TokenLogprob"]
+
+FinishReason = Literal["stop", "length"]
+
+
+class Sampling(Value):
+    """How tokens are chosen. `temperature` 0 is greedy. `stop` strings end the answer and are not part of it."""
+
+    max_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+
+
+class GenerationRequest(Value):
+    """A prompt (token ids), the digest of the adapter to apply (None: the base model) and the sampling."""
+
+    prompt_ids: tuple[int, ...]
+    adapter: str | None = None
+    sampling: Sampling = Sampling()
+
+
+class TokenLogprob(Value):
+    """A token and its natural-log probability under the untempered distribution."""
+
+    token_id: int
+    logprob: float
+
+
+class TokenEvent(Value):
+    """One step of an answer.
+
+    `text` is the text that became certain with this token (may be empty while a character or a stop string is incomplete);
+    the event that carries `finish_reason` is the last. An end-of-turn token is reported with empty text.
+    """
+
+    token_id: int
+    text: str
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+    finish_reason: FinishReason | None = None
+
+
+class Engine(Protocol):
+    """An inference engine. Requests run concurrently; closing the iterator cancels its request."""
+
+    def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
+        """Stream one answer. Raises EngineError for an unknown adapter or a prompt that does not fit, before any token."""
+
+    async def score(self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
+        """Natural-log probability of each of `answer_ids` [A] given the prompt and the answer so far."""
+
+    async def load_adapter(self, digest: str, path: Path) -> None:
+        """Make the adapter folder (peft format) available under `digest`.
+
+        Raises ModelError unless the folder's digest matches, every tensor finds its place, and a probe prompt's logits change.
+        """
+
+    async def unload_adapter(self, digest: str) -> None:
+        """Forget an adapter; requests that use it finish first. Unknown digests are NotFound."""
+
+    def adapters(self) -> tuple[str, ...]:
+        """Digests of the loaded adapters."""
+
+    async def close(self) -> None:
+        """Stop; running requests end with EngineError."""

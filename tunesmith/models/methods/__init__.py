@@ -1,0 +1,5 @@
+"""models/methods."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""prepare/formats."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,27 @@
+"""Settings of the machine (not of an experiment): where things lie. Made once, at the command line or server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """Read from `TUNESMITH_*` environment variables.
+
+    `home` holds converted base models, datasets, runs and the release registry:
+
+        home/models/<name>/          base weights as safetensors, tokenizer, chat template
+        home/datasets/<digest>/      manifest.json, train.jsonl, validation.jsonl, test.jsonl
+        home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
+        home/registry.db             releases and aliases (SQLite)
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)
+
+    home: Path = Path("~/.tunesmith").expanduser()
+    threads: int | None = None
+    debug: bool = False

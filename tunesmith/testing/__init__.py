@@ -1,0 +1,5 @@
+"""testing."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,108 @@
+"""A prepared dataset: examples, the ledger that accounts for every row, the proof of rendering, the manifest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from tunesmith.types.base import Value
+from tunesmith.types.conversation import Conversation
+
+__all__ = ["SPLITS", "Check", "DatasetManifest", "Drop", "Example", "Ledger", "RenderingProof", "SourceFile", "SplitName", "SplitStatistics"]
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+class Example(Value):
+    """One usable row. `id` is the first 16 hex digits of the conversation's digest; `line` counts from 1."""
+
+    id: str
+    source: str
+    line: int
+    conversation: Conversation
+
+
+class Drop(Value):
+    """Rows left out for one named reason; `where` holds the first few places as file:line."""
+
+    reason: str
+    rows: int
+    tokens: int
+    where: tuple[str, ...] = ()
+
+
+class Ledger(Value):
+    """rows_in = rows_used + rows of all drops, and the same in tokens; it cannot be built unbalanced."""
+
+    rows_in: int
+    rows_used: int
+    tokens_in: int
+    tokens_used: int
+    drops: tuple[Drop, ...] = ()
+
+    @model_validator(mode="after")
+    def _balances(self) -> Ledger:
+        rows = self.rows_used + sum(drop.rows for drop in self.drops)
+        tokens = self.tokens_used + sum(drop.tokens for drop in self.drops)
+        if rows != self.rows_in or tokens != self.tokens_in:
+            raise ValueError(f"ledger does not balance: rows {self.rows_in} in, {rows} accounted for; tokens {self.tokens_in} in, {tokens} accounted for")
+        return self
+
+
+class Check(Value):
+    """One self-check: what was checked, over how many things, whether it held, and the figure or first failure."""
+
+    name: str
+    passed: bool
+    checked: int
+    detail: str = ""
+
+
+class RenderingProof(Value):
+    """Evidence that what is trained is what will be served; stored with the dataset and the run.
+
+    Checks: ids equal the tokenizer's own chat template; prompt ids are a prefix of training ids; every trained
+    turn contains its end-of-turn token in the loss; every row has trained tokens.
+    """
+
+    template_digest: str
+    tokenizer_digest: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when every check held."""
+        return all(check.passed for check in self.checks)
+
+
+class SourceFile(Value):
+    """One input file: where it was, what it held, how it was read."""
+
+    path: str
+    digest: str
+    format: str
+    rows: int
+
+
+class SplitStatistics(Value):
+    """Sizes of one split; `labels` counts distinct answers when there are at most 200 of them, else it is empty."""
+
+    rows: int
+    tokens: int
+    trained_tokens: int
+    longest: int
+    labels: dict[str, int] = {}
+
+
+class DatasetManifest(Value):
+    """Everything known about a prepared dataset. `digest` addresses it under home/datasets."""
+
+    digest: str
+    sources: tuple[SourceFile, ...]
+    splits: dict[SplitName, SplitStatistics]
+    ledger: Ledger
+    proof: RenderingProof
+    system_prompt: str | None = None
+    labels: tuple[str, ...] = ()

