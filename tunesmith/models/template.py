@@ -1,0 +1,210 @@
+"""The renderer: the only place where messages become token ids, for training, evaluation and serving alike.
+
+A training row is laid out segment by segment. Before each trained assistant turn stands exactly the text a server
+would send to the model (`prompt_ids`); the turn itself is the answer and its end-of-turn token. Because the renderer
+emits the segments itself, the loss mask is known rather than searched for in the token ids afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import AutoTokenizer
+
+from tunesmith.errors import ModelError, RenderingError
+from tunesmith.models.proof import prove
+from tunesmith.types.base import digest_file, digest_json
+from tunesmith.types.conversation import Conversation, Message, Rendered, Span
+from tunesmith.types.dataset import RenderingProof
+
+__all__ = ["Renderer"]
+
+_PROBE_ANSWER = "tunesmith"
+
+
+class Renderer:
+    """Turns conversations into token ids with the chat template of the model in `folder`.
+
+    Raises ModelError when the folder has no tokenizer, no chat template, or a template without an end-of-turn token.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"No tokenizer can be loaded from {folder}: {error}") from error
+        if not self._tokenizer.chat_template:
+            raise ModelError(
+                f"The tokenizer in {folder} has no chat template.",
+                hint="Use an instruction-tuned base, or put a chat_template.jinja into the folder.",
+            )
+        self._special = frozenset(token for token in self._tokenizer.all_special_tokens if token)
+        self.end_of_turn = self._find_end_of_turn()
+        self.end_of_turn_id: int = self._tokenizer.convert_tokens_to_ids(self.end_of_turn)
+        eos = self._tokenizer.eos_token_id
+        self.stop_ids: frozenset[int] = frozenset({self.end_of_turn_id} | ({eos} if eos is not None else set()))
+        self.tokenizer_digest = digest_file(folder / "tokenizer.json")
+        self.template_digest = digest_json([self._tokenizer.chat_template, self.end_of_turn])
+
+    def render(self, conversation: Conversation) -> Rendered:
+        """Token ids, loss weights and spans of a training row; every assistant turn with weight 1 is trained.
+
+        Raises RenderingError when the row cannot be rendered so that training equals serving.
+        """
+        self._check_contents(conversation.messages)
+        self._check_tools(conversation)
+        ids: list[int] = []
+        weights: list[float] = []
+        spans: list[Span] = []
+        text = ""
+        for index, message in enumerate(conversation.messages):
+            if message.role != "assistant" or message.weight == 0:
+                continue
+            prompt = self._text(conversation.messages[:index], conversation.tools, generate=True)
+            answer = self._turn_text(conversation, index, prompt)
+            if not prompt.startswith(text):
+                raise RenderingError(
+                    f"The chat template rewrites earlier turns (message {index}), so what was trained is not what is served.",
+                    hint="Train only the last turn: set weight 0 on the earlier assistant messages.",
+                )
+            for piece, trained in ((prompt[len(text) :], False), (answer, True)):
+                piece_ids = self._encode(piece)
+                spans.append(
+                    Span(
+                        start=len(ids),
+                        end=len(ids) + len(piece_ids),
+                        message=index if trained else -1,
+                        role="assistant" if trained else "prompt",
+                        trained=trained,
+                    )
+                )
+                ids += piece_ids
+                weights += [float(trained)] * len(piece_ids)
+            text = prompt + answer
+        if not spans:
+            raise RenderingError("The conversation has no assistant message to train on.")
+        if self._encode(text) != ids:
+            raise RenderingError(
+                "The tokenizer merges characters across the border of prompt and answer.",
+                hint="Remove white space at the beginning of the answer.",
+            )
+        return Rendered(token_ids=tuple(ids), loss_weights=tuple(weights), spans=tuple(spans))
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> tuple[int, ...]:
+        """Token ids [P] of the prompt a model is asked to continue, up to and including the assistant's header."""
+        self._check_contents(messages)
+        return tuple(self._encode(self._text(messages, tools, generate=True)))
+
+    def answer_ids(self, text: str) -> tuple[int, ...]:
+        """Token ids [A] of an assistant's answer as it is trained: its text and the end-of-turn token."""
+        return (*self._encode(text), self.end_of_turn_id)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def piece(self, token_id: int) -> str:
+        """Text of one token, special tokens shown by name: for display only."""
+        return str(self._tokenizer.decode([token_id], skip_special_tokens=False))
+
+    def official_ids(self, conversation: Conversation, *, turns: int | None = None) -> tuple[int, ...]:
+        """Token ids by the tokenizer's own `apply_chat_template` of the first `turns` messages: the oracle of the proof."""
+        messages = [_as_dict(message) for message in conversation.messages[:turns]]
+        tools = list(conversation.tools) or None
+        result = self._tokenizer.apply_chat_template(messages, tools=tools, tokenize=True, return_dict=True)
+        return tuple(result["input_ids"])
+
+    def prove(self, conversations: Sequence[Conversation]) -> RenderingProof:
+        """The proof of rendering over `conversations` (see `tunesmith.models.proof`)."""
+        return prove(self, conversations)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer and its chat template to `folder`, so that an adapter carries them."""
+        self._tokenizer.save_pretrained(folder)
+
+    def _turn_text(self, conversation: Conversation, index: int, prompt: str) -> str:
+        """Text of assistant turn `index` up to and including its end-of-turn token."""
+        whole = self._text(conversation.messages[: index + 1], conversation.tools, generate=False)
+        if not whole.startswith(prompt):
+            raise RenderingError(
+                f"The chat template renders message {index} differently in training than when it is generated: the prompt "
+                "with its generation header is not a prefix of the whole conversation.",
+            )
+        turn = whole[len(prompt) :]
+        end = turn.find(self.end_of_turn)
+        if end < 0:
+            raise RenderingError(f"Message {index} has no end-of-turn token {self.end_of_turn!r} after it.")
+        body = turn[:end]
+        for call in conversation.messages[index].tool_calls:
+            if call.function.name not in body:
+                raise RenderingError(f"The chat template leaves out the tool call {call.function.name!r} of message {index}.")
+        content = conversation.messages[index].content or ""
+        if content.strip() not in body:
+            raise RenderingError(f"The chat template changes the text of message {index}.")
+        return body + self.end_of_turn
+
+    def _text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, generate: bool) -> str:
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    [_as_dict(message) for message in messages],
+                    tools=list(tools) or None,
+                    tokenize=False,
+                    add_generation_prompt=generate,
+                )
+            )
+        except (TemplateError, TypeError) as error:
+            raise RenderingError(f"The chat template refuses the conversation: {error}") from error
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _check_contents(self, messages: Sequence[Message]) -> None:
+        for index, message in enumerate(messages):
+            for token in self._special:
+                if message.content and token in message.content:
+                    raise RenderingError(
+                        f"Message {index} ({message.role}) contains the special token {token!r} as text.",
+                        hint="Remove it: the model would read it as the end or start of a turn.",
+                    )
+
+    def _check_tools(self, conversation: Conversation) -> None:
+        if not conversation.tools:
+            return
+        with_tools = self._text(conversation.messages[:1], conversation.tools, generate=False)
+        if with_tools == self._text(conversation.messages[:1], (), generate=False):
+            raise RenderingError("This model's chat template ignores tools; rows with tools cannot be trained on it.")
+
+    def _find_end_of_turn(self) -> str:
+        probe = (Message(role="user", content="?"), Message(role="assistant", content=_PROBE_ANSWER))
+        after = self._text(probe, (), generate=False).rsplit(_PROBE_ANSWER, 1)[-1].lstrip()
+        found = sorted((token for token in self._special if after.startswith(token)), key=len)
+        if not found:
+            raise ModelError(
+                "The chat template puts no special token after an assistant's turn; a model tuned with it never stops.",
+                hint="Use a template that ends each turn with the model's end-of-turn or end-of-text token.",
+            )
+        return found[-1]
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    """The message as chat templates expect it: tool-call arguments as objects, absent fields left out."""
+    plain: dict[str, Any] = {"role": message.role, "content": message.content if message.content is not None else ""}
+    if message.name:
+        plain["name"] = message.name
+    if message.tool_call_id:
+        plain["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        plain["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": json.loads(call.function.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    return plain
