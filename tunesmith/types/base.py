@@ -17,7 +17,7 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    def digest(self) -> str:
+    def content_digest(self) -> str:
         """SHA-256 (hex, 64 characters) of the canonical JSON of all fields."""
         return digest_json(self.model_dump(mode="json"))
 

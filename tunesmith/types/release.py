@@ -10,7 +10,7 @@ __all__ = ["Release"]
 class Release(Value):
     """Everything needed to serve a tuned model exactly as it was evaluated.
 
-    The release's id is `digest()`; names such as `disputes@v3` and aliases (`stable`) point to it.
+    The release's id is `content_digest()`; names such as `disputes@v3` and aliases (`stable`) point to it.
     `system_prompt` is the one the rows were trained with; the server uses it when a request brings none.
     """
 
