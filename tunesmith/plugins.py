@@ -51,7 +51,9 @@ def load(folder: str, name: str) -> type[Value]:
     if name not in names(folder):
         close = nearest(name, names(folder))
         hint = f"Did you mean {close!r}? " if close else ""
-        raise NotFound(f"{folder.rsplit('.', 1)[1]} has no {name!r}.", hint=f"{hint}Allowed: {', '.join(names(folder))}")
+        raise NotFound(
+            f"{folder.rsplit('.', 1)[1]} has no {name!r}.", hint=f"{hint}Allowed: {', '.join(names(folder))}"
+        )
     for point in importlib.metadata.entry_points(group=folder):
         if point.name == name:
             return _checked(point.load(), f"{folder}:{name}")

@@ -65,7 +65,9 @@ class Engine(Protocol):
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         """Stream one answer. Raises EngineError for an unknown adapter or a prompt that does not fit, before any token."""
 
-    async def score(self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
+    async def score(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
+    ) -> tuple[float, ...]:
         """Natural-log probability of each of `answer_ids` [A] given the prompt and the answer so far."""
 
     async def load_adapter(self, digest: str, path: Path) -> None:

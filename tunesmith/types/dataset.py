@@ -9,7 +9,18 @@ from pydantic import model_validator
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation
 
-__all__ = ["SPLITS", "Check", "DatasetManifest", "Drop", "Example", "Ledger", "RenderingProof", "SourceFile", "SplitName", "SplitStatistics"]
+__all__ = [
+    "SPLITS",
+    "Check",
+    "DatasetManifest",
+    "Drop",
+    "Example",
+    "Ledger",
+    "RenderingProof",
+    "SourceFile",
+    "SplitName",
+    "SplitStatistics",
+]
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -47,7 +58,9 @@ class Ledger(Value):
         rows = self.rows_used + sum(drop.rows for drop in self.drops)
         tokens = self.tokens_used + sum(drop.tokens for drop in self.drops)
         if rows != self.rows_in or tokens != self.tokens_in:
-            raise ValueError(f"ledger does not balance: rows {self.rows_in} in, {rows} accounted for; tokens {self.tokens_in} in, {tokens} accounted for")
+            raise ValueError(
+                f"ledger does not balance: rows {self.rows_in} in, {rows} accounted for; tokens {self.tokens_in} in, {tokens} accounted for"
+            )
         return self
 
 

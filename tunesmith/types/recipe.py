@@ -13,7 +13,19 @@ from pydantic import Field, model_validator
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import SplitName
 
-__all__ = ["ColumnMapping", "EvaluateSpec", "GateSpec", "ModelSpec", "PluginSpec", "PrepareSpec", "Recipe", "ReleaseSpec", "SourceSpec", "SplitSpec", "TrainSpec"]
+__all__ = [
+    "ColumnMapping",
+    "EvaluateSpec",
+    "GateSpec",
+    "ModelSpec",
+    "PluginSpec",
+    "PrepareSpec",
+    "Recipe",
+    "ReleaseSpec",
+    "SourceSpec",
+    "SplitSpec",
+    "TrainSpec",
+]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Precision = Literal["auto", "float32", "bfloat16"]
