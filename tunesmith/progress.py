@@ -1,7 +1,7 @@
 """How long-running stages report progress without knowing who watches.
 
-A stage calls `with progress.task("training", total=120, unit="step") as task: task.advance(1, loss=0.3)`. The command line
-gives an implementation that draws bars; tests and libraries pass `Silent()`.
+A stage calls `with progress.task("training", total=120, unit="step") as task: task.advance(1, loss=0.3)`. The command
+line gives an implementation that draws bars; tests and libraries pass `Silent()`.
 """
 
 from __future__ import annotations

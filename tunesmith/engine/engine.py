@@ -1,7 +1,8 @@
 """The contract of every inference engine: token ids in, a stream of tokens out.
 
 Prompts arrive as token ids made by the one renderer (`tunesmith.models.template`); an engine applies no chat template.
-Adapters are addressed by content digest. The same contract suite (`tunesmith.testing.engine_contract`) runs on every backend.
+Adapters are addressed by content digest. The same contract suite (`tunesmith.testing.engine_contract`) runs on every
+backend.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class TokenLogprob(Value):
 class TokenEvent(Value):
     """One step of an answer.
 
-    `text` is the text that became certain with this token (may be empty while a character or a stop string is incomplete);
-    the event that carries `finish_reason` is the last. An end-of-turn token is reported with empty text.
+    `text` is the text that became certain with this token (may be empty while a character or a stop string is
+    incomplete); the event that carries `finish_reason` is the last. An end-of-turn token is reported with empty text.
     """
 
     token_id: int
@@ -63,7 +64,10 @@ class Engine(Protocol):
     """An inference engine. Requests run concurrently; closing the iterator cancels its request."""
 
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
-        """Stream one answer. Raises EngineError for an unknown adapter or a prompt that does not fit, before any token."""
+        """Stream one answer.
+
+        Raises EngineError for an unknown adapter or a prompt that does not fit, before any token.
+        """
 
     async def score(
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
@@ -73,7 +77,8 @@ class Engine(Protocol):
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Make the adapter folder (peft format) available under `digest`.
 
-        Raises ModelError unless the folder's digest matches, every tensor finds its place, and a probe prompt's logits change.
+        Raises ModelError unless the folder's digest matches, every tensor finds its place, and a probe prompt's
+        logits change.
         """
 
     async def unload_adapter(self, digest: str) -> None:

@@ -59,7 +59,8 @@ class Ledger(Value):
         tokens = self.tokens_used + sum(drop.tokens for drop in self.drops)
         if rows != self.rows_in or tokens != self.tokens_in:
             raise ValueError(
-                f"ledger does not balance: rows {self.rows_in} in, {rows} accounted for; tokens {self.tokens_in} in, {tokens} accounted for"
+                f"ledger does not balance: rows {self.rows_in} in, {rows} accounted for; "
+                f"tokens {self.tokens_in} in, {tokens} accounted for"
             )
         return self
 

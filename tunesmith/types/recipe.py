@@ -87,7 +87,8 @@ class SplitSpec(Value):
 class PrepareSpec(Value):
     """Data in, dataset out.
 
-    `system` replaces the rows' system prompt; `{labels}` in it stands for the sorted distinct answers of the training rows.
+    `system` replaces the rows' system prompt; `{labels}` in it stands for the sorted distinct answers of the training
+    rows.
     `deduplicate: normalised` compares prompts and answers after case folding, Unicode NFKC and white-space
     collapse; a duplicate over a split border is dropped from the training side. `max_drop_rate` stops the run
     when a larger share of the rows is dropped.

@@ -8,7 +8,10 @@ __all__ = ["ClassScore", "Comparison", "Confusion", "Contestant", "EvaluationRep
 
 
 class Prediction(Value):
-    """One answer of one contestant. `label` is the answer read as one of the known labels, None when it is none of them."""
+    """One answer of one contestant.
+
+    `label` is the answer read as one of the known labels, None when it is none of them.
+    """
 
     example_id: str
     reference: str
@@ -68,7 +71,8 @@ class Contestant(Value):
 class Comparison(Value):
     """`model` minus `baseline` on the same rows, with a paired interval and test.
 
-    `rows_for_decision` is about how many more rows would settle an inconclusive difference of this size (None: settled).
+    `rows_for_decision` is about how many more rows would settle an inconclusive difference of this size
+    (None: settled).
     """
 
     metric: str

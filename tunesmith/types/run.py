@@ -11,8 +11,8 @@ __all__ = ["RunRecord"]
 class RunRecord(Value):
     """Written to `run.json` in the run directory when training ends (and only when it succeeded).
 
-    Token counts: `effective_tokens` is what padded rows without padding would hold, `computed_tokens` what the prefix tree
-    really computed. `checks` are the self-checks before the first and after the last step.
+    Token counts: `effective_tokens` is what padded rows without padding would hold, `computed_tokens` what the prefix
+    tree really computed. `checks` are the self-checks before the first and after the last step.
     """
 
     id: str
