@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -63,7 +65,7 @@ class SourceSpec(Value):
     path: str
     format: str = "auto"
     columns: ColumnMapping | None = None
-    split: Literal["auto"] | SplitName = "auto"
+    split: Literal["auto", "train", "validation", "test"] = "auto"
 
 
 class SplitSpec(Value):
@@ -118,11 +120,11 @@ class TrainSpec(Value):
     epochs: int = Field(default=2, ge=1)
     batch_size: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: Positive = 5e-4
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_ratio: Fraction = 0.05
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    max_grad_norm: Positive = 1.0
     precision: Precision = "auto"
     seed: int = 0
     checkpoint_every: int = Field(default=20, ge=1)
@@ -164,14 +166,14 @@ class GateSpec(Value):
 class ReleaseSpec(Value):
     """The name under which a tuned model is registered, and the alias that moves to it when the gate passes."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
-    alias: str = Field(default="stable", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    name: Identifier
+    alias: Identifier = "stable"
 
 
 class Recipe(Value):
     """The whole recipe."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    name: Identifier
     model: ModelSpec = ModelSpec()
     prepare: PrepareSpec
     train: TrainSpec = TrainSpec()
