@@ -11,7 +11,7 @@ remembers every field that is read; `unread(spec)` then names the rest, and the 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import PrivateAttr
 
@@ -29,8 +29,8 @@ def track(value: AnyValue) -> AnyValue:
     is. Dumping, comparing and digesting are not reading.
     """
     fields = {name: _track_inside(inside) for name, inside in _contents(value).items()}
-    copy = _tracked_class(type(value)).model_construct(_fields_set=set(value.model_fields_set), **fields)
-    return copy  # type: ignore[return-value]  # the class is made at run time, a subclass of AnyValue's
+    tracked = _tracked_class(type(value))
+    return cast(AnyValue, tracked.model_construct(_fields_set=set(value.model_fields_set), **fields))
 
 
 def unread(value: Value) -> tuple[str, ...]:
@@ -81,11 +81,12 @@ def _tracked_class(kind: type[Value]) -> type[Value]:
             object.__getattribute__(self, "__pydantic_private__")["_reads"].update(extra)
         return kind.__getattribute__(self, name)
 
-    body = {
+    body: dict[str, Any] = {
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
         "__getattribute__": read,
         "_reads": PrivateAttr(default_factory=set),
     }
-    return type(kind)(kind.__name__, (kind,), body)
+    metaclass: Any = type(kind)
+    return cast(type[Value], metaclass(kind.__name__, (kind,), body))

@@ -1,0 +1,294 @@
+"""Read a recipe and report everything that is wrong with it at once, each problem with its line and its fix.
+
+YAML with line numbers -> overrides -> Recipe (types) -> plugin options -> files on disk -> a checked Recipe
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from tunesmith import plugins
+from tunesmith.errors import NotFound, Problem, RecipeError, nearest
+from tunesmith.types.base import Value
+from tunesmith.types.recipe import Recipe
+from tunesmith.types.tracked import track, unread
+
+__all__ = ["PLUGIN_PLACES", "effective", "load_recipe", "track", "unread"]
+
+Place = tuple[str | int, ...]
+
+# Where a recipe names a plugin: as a mapping {name, options} or, for the last two, by its name alone. `*` is any item.
+PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
+    {
+        ("train", "method"): "tunesmith.models.methods",
+        ("train", "objective"): "tunesmith.train.objectives",
+        ("train", "trackers", "*"): "tunesmith.train.trackers",
+        ("gate", "rules", "*"): "tunesmith.gate.rules",
+        ("evaluate", "metrics", "*"): "tunesmith.evaluate.metrics",
+        ("prepare", "sources", "*", "format"): "tunesmith.prepare.formats",
+    }
+)
+_NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
+
+
+class _Document(NamedTuple):
+    """The recipe as plain data, with the line of each place."""
+
+    file: str
+    data: dict[str, Any]
+    lines: dict[Place, int]
+
+    def problem(self, place: Place, message: str, fix: str | None = None) -> Problem:
+        known = place
+        while known and known not in self.lines:
+            known = known[:-1]
+        field = ".".join(str(part) for part in place)
+        return Problem(message, file=self.file, line=self.lines.get(known), field=field or None, fix=fix)
+
+
+def load_recipe(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> Recipe:
+    """The checked recipe at `path`, with every default and every plugin's default options filled in.
+
+    `overrides` maps dotted fields to YAML values, for example `{"train.epochs": "3"}`; they replace what the file says.
+    Source paths stay as written: relative to the recipe's folder.
+
+    Raises RecipeError carrying all problems found: syntax, unknown or missing fields, bad values, plugins and their
+    options, and files that do not exist.
+    """
+    document = _read(path)
+    override_problems = [
+        problem for field, text in overrides.items() if (problem := _override(document, field, text)) is not None
+    ]
+    recipe, problems = _validate(Recipe, document.data, (), document)
+    data = recipe.model_dump(mode="json") if recipe else document.data
+    filled, plugin_problems = _check_plugins(data, document)
+    problems = override_problems + problems + plugin_problems + list(_check_files(data, path.parent, document))
+    if recipe and not problems:
+        problems = list(_check_rules(filled, document))
+    if problems:
+        ordered = sorted(problems, key=lambda problem: problem.line or 0)
+        count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+        raise RecipeError(ordered, message=f"The recipe {path} has {count}:")
+    return Recipe.model_validate(filled)
+
+
+def effective(recipe: Recipe) -> str:
+    """The recipe with all defaults as YAML: what a run directory stores."""
+    stream = StringIO()
+    yaml = YAML()
+    yaml.width = 120
+    yaml.dump(recipe.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _read(path: Path) -> _Document:
+    file = str(path)
+    if not path.is_file():
+        close = nearest(path.name, [near.name for near in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
+        fix = f"did you mean {path.parent / close}?" if close else None
+        raise RecipeError([Problem("there is no such file", file=file, fix=fix)], message="No recipe to read:")
+    try:
+        loaded = YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        problem = Problem(f"byte {error.start} is not UTF-8", file=file, fix="save the file as UTF-8")
+        raise RecipeError([problem]) from error
+    except MarkedYAMLError as error:
+        raise RecipeError([_syntax_problem(file, error)], message="The recipe is not valid YAML:") from error
+    except YAMLError as error:
+        raise RecipeError([Problem(str(error), file=file)], message="The recipe is not valid YAML:") from error
+    if not isinstance(loaded, CommentedMap):
+        found = "nothing" if loaded is None else f"a {_kind(_plain(loaded))}"
+        problem = Problem(
+            f"a recipe is a mapping of fields, found {found}", file=file, line=1, fix="begin with `name: ...`"
+        )
+        raise RecipeError([problem])
+    lines: dict[Place, int] = dict(_lines(loaded, ()))
+    return _Document(file, _plain(loaded), lines)
+
+
+def _syntax_problem(file: str, error: MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    message = " ".join(str(error.problem or error.context).split())
+    fix = "check the indentation, quotes and colons near this line"
+    if "duplicate key" in message:
+        message, fix = message.split(" with value")[0], "keep one of the two"
+    return Problem(message, file=file, line=mark.line + 1 if mark else None, fix=fix)
+
+
+def _lines(node: object, place: Place) -> Iterator[tuple[Place, int]]:
+    """(place, line counted from 1) of every key and item."""
+    if isinstance(node, CommentedMap):
+        positions = {key: node.lc.key(key)[0] for key in node if key in (node.lc.data or {})}
+        children = list(node.items())
+    elif isinstance(node, CommentedSeq):
+        positions = {index: node.lc.item(index)[0] for index in range(len(node))}
+        children = list(enumerate(node))
+    else:
+        return
+    for key, child in children:
+        if key in positions:
+            yield (*place, key), positions[key] + 1
+        yield from _lines(child, (*place, key))
+
+
+def _plain(node: object) -> Any:
+    """The YAML tree in builtin types, so that it can be validated strictly as JSON."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_plain(child) for child in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return None if node is None else str(node)
+
+
+def _override(document: _Document, field: str, text: str) -> Problem | None:
+    """Set one field in the document; a Problem when the path leads through something that is no mapping or list."""
+    *path, last = field.split(".")
+    node: Any = document.data
+    for part in path:
+        if isinstance(node, dict):
+            node = node.setdefault(part, {})
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return Problem(f"there is no {part!r} to set a field in", file="--set", field=field)
+    try:
+        value = _plain(YAML(typ="safe").load(text))
+    except YAMLError:
+        return Problem(f"{text!r} is not a YAML value", file="--set", field=field, fix="quote it")
+    if isinstance(node, dict):
+        node[last] = value
+        return None
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+        return None
+    return Problem(f"there is no {last!r} to set", file="--set", field=field)
+
+
+def _validate(model: type[Value], data: object, place: Place, document: _Document) -> tuple[Any | None, list[Problem]]:
+    """`data` as `model`, or None and the problems. Strict: `epochs: "3"` and `epochs: true` are refused."""
+    try:
+        return model.model_validate_json(json.dumps(data), strict=True), []
+    except ValidationError as error:
+        return None, [_problem_of(dict(detail), model, place, document) for detail in error.errors()]
+
+
+def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, document: _Document) -> Problem:
+    """One pydantic error in the words of a recipe's author."""
+    location: Place = detail["loc"]
+    value, kind, context = detail["input"], detail["type"], detail.get("ctx", {})
+    here = (*place, *location)
+    if kind == "extra_forbidden":
+        owner = _model_at(model, location[:-1])
+        return document.problem(here, "there is no such field", _choices(str(location[-1]), owner.model_fields))
+    if kind == "missing":
+        return document.problem(here, "is missing", "add it")
+    if kind == "literal_error":
+        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        return document.problem(here, f"{value!r} is not allowed", _choices(str(value), allowed))
+    if kind == "string_pattern_mismatch":
+        fix = "use lower-case letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit"
+        return document.problem(here, f"{value!r} is not allowed", fix)
+    if kind == "value_error":
+        return document.problem(here, str(context["error"]))
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    shown = f"found {_kind(value)}" if isinstance(value, dict | list) else f"found {json.dumps(value)}"
+    return document.problem(here, f"{message.removeprefix('input ')}, {shown}")
+
+
+def _model_at(model: type[BaseModel], location: Place) -> type[BaseModel]:
+    """The model that the fields at `location` belong to."""
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            candidates = [annotation, *get_args(annotation)]
+            model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model)
+    return model
+
+
+def _choices(word: str, allowed: Any) -> str:
+    close = nearest(word, allowed)
+    listed = f"allowed: {', '.join(allowed)}" if allowed else "it takes no options"
+    return f"did you mean {close!r}? {listed}" if close else listed
+
+
+def _check_plugins(data: dict[str, Any], document: _Document) -> tuple[dict[str, Any], list[Problem]]:
+    """`data` with the plugins' default options filled in, and what is wrong with the plugins it names."""
+    filled = json.loads(json.dumps(data))
+    problems: list[Problem] = []
+    for pattern, folder in PLUGIN_PLACES.items():
+        for place, owner, key in list(_find(filled, pattern, ())):
+            chosen = owner[key]
+            name = chosen.get("name") if isinstance(chosen, dict) else chosen
+            if not isinstance(name, str) or (pattern[-1] == "format" and name == "auto"):
+                continue
+            try:
+                plugin = plugins.load(folder, name)
+            except NotFound:
+                field = (*place, "name") if isinstance(chosen, dict) else place
+                problems.append(
+                    document.problem(field, f"{name!r} is not known", _choices(name, plugins.names(folder)))
+                )
+                continue
+            if isinstance(chosen, dict):
+                options = {option: value for option, value in chosen.items() if option != "name"}
+                checked, found = _validate(plugin, options, place, document)
+                problems += found
+                owner[key] = {"name": name, **(checked.model_dump(mode="json") if checked else options)}
+    return filled, problems
+
+
+def _find(node: Any, pattern: Place, place: Place) -> Iterator[tuple[Place, Any, Any]]:
+    """(place, container, key) of everything in `node` that `pattern` names."""
+    first, *rest = pattern
+    keys: list[Any] = []
+    if isinstance(node, list) and first == "*":
+        keys = list(range(len(node)))
+    elif isinstance(node, dict) and first in node:
+        keys = [first]
+    for key in keys:
+        if rest:
+            yield from _find(node[key], tuple(rest), (*place, key))
+        else:
+            yield (*place, key), node, key
+
+
+def _check_files(data: dict[str, Any], folder: Path, document: _Document) -> Iterator[Problem]:
+    for place, owner, key in _find(data, ("prepare", "sources", "*", "path"), ()):
+        path = owner[key]
+        if not isinstance(path, str) or (folder / path).is_file():
+            continue
+        beside = (folder / path).parent
+        near = nearest(Path(path).name, [item.name for item in beside.iterdir()]) if beside.is_dir() else None
+        fix = f"did you mean {str(Path(path).with_name(near))!r}?" if near else f"paths are relative to {folder}"
+        message = "is a folder, not a file" if (folder / path).is_dir() else "no such file"
+        yield document.problem(place, f"{path!r}: {message}", fix)
+
+
+def _check_rules(data: dict[str, Any], document: _Document) -> Iterator[Problem]:
+    """Gate rules may only judge what the evaluation measures."""
+    measured = {"metric": data["evaluate"]["metrics"]}
+    measured["model"] = measured["baseline"] = data["evaluate"]["compare"]
+    for index, rule in enumerate(data["gate"]["rules"]):
+        for option, available in measured.items():
+            if isinstance(rule.get(option), str) and rule[option] not in available:
+                where = "evaluate.metrics" if option == "metric" else "evaluate.compare"
+                fix = f"add it to {where}, or choose one of: {', '.join(available)}"
+                yield document.problem(("gate", "rules", index, option), f"{rule[option]!r} is not measured", fix)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "mapping", list: "list", str: "text", bool: "truth value", int: "number", float: "number"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)
