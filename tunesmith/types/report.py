@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tunesmith.types.base import Value
 
-__all__ = ["ClassScore", "Comparison", "Confusion", "Contestant", "EvaluationReport", "Prediction", "Score"]
+__all__ = ["Better", "ClassScore", "Comparison", "Confusion", "Contestant", "EvaluationReport", "Prediction", "Score"]
+
+Better = Literal["higher", "lower"]
 
 
 class Prediction(Value):
@@ -26,13 +30,21 @@ class Prediction(Value):
 
 
 class Score(Value):
-    """A metric's value over `n` scored rows with its standard error; `unscored` rows are counted, never guessed."""
+    """A metric's value over `n` scored rows with its standard error; `unscored` rows are counted, never guessed.
+
+    [low, high] is the interval at `confidence`, made by the method named in `interval` (None when nothing was scored).
+    """
 
     metric: str
     value: float | None
     n: int
     standard_error: float | None
     unscored: int = 0
+    better: Better = "higher"
+    low: float | None = None
+    high: float | None = None
+    confidence: float = 0.95
+    interval: str = ""
 
 
 class ClassScore(Value):
@@ -88,10 +100,16 @@ class Comparison(Value):
     won: int
     lost: int
     rows_for_decision: int | None = None
+    better: Better = "higher"
+    interval: str = ""
 
 
 class EvaluationReport(Value):
-    """The whole evaluation of one run on one split."""
+    """The whole evaluation of one run on one split.
+
+    `questions` holds the last user message of each row by example id. Latencies of the predictions were measured with
+    `concurrency` requests in flight: what a request to a server under that load sees.
+    """
 
     dataset_digest: str
     split: str
@@ -99,6 +117,9 @@ class EvaluationReport(Value):
     labels: tuple[str, ...]
     contestants: tuple[Contestant, ...]
     comparisons: tuple[Comparison, ...]
+    questions: dict[str, str] = {}
+    concurrency: int = 1
+    confidence: float = 0.95
 
     def contestant(self, name: str) -> Contestant:
         """The contestant called `name`; KeyError when it did not take part."""

@@ -1,0 +1,31 @@
+"""exact_match: the answer is the reference, character for character, apart from surrounding white space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from tunesmith.evaluate.metric import Floats, ratio
+from tunesmith.types.base import Value
+from tunesmith.types.report import Better, Prediction
+
+__all__ = ["ExactMatch"]
+
+
+class ExactMatch(Value):
+    """Share of rows whose answer equals the reference exactly. Answers 'Fee', 'fee' to 'Fee', 'Fee': 1/2."""
+
+    better: ClassVar[Better] = "higher"
+    proportion: ClassVar[bool] = True
+    meaning: ClassVar[str] = "share of answers that equal the expected text character for character"
+
+    def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
+        """[N, 2]: (equal, 1). Every row is scored."""
+        rows = [(row.answer.strip() == row.reference.strip(), 1.0) for row in predictions]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def value(self, totals: Floats) -> Floats:
+        """equal / rows."""
+        return ratio(totals[..., 0], totals[..., 1])

@@ -1,0 +1,164 @@
+"""Intervals and paired tests over rows of terms (see `evaluate.metric`). Pure, seeded, vectorised.
+
+Everything works on totals: a bootstrap replicate counts each row 0, 1, 2, ... times, a permutation swaps the two
+contestants' rows, and the metric's `value` is applied to the resulting sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from tunesmith.evaluate.metric import Floats
+
+__all__ = [
+    "Interval",
+    "bca_interval",
+    "bootstrap",
+    "jackknife",
+    "mcnemar_p",
+    "mcnemar_rows",
+    "permutation_p",
+    "rows_for_standard_error",
+    "standard_error",
+    "wilson_interval",
+]
+
+Value = Callable[[Floats], Floats]
+RESAMPLES = 2000
+POWER = 0.8
+BLOCK = 4_000_000
+
+
+class Interval(NamedTuple):
+    """The two ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def jackknife(terms: Floats, value: Value) -> Floats:
+    """[N] values, each with one row left out."""
+    return value(terms.sum(axis=0) - terms)
+
+
+def standard_error(left_out: Floats) -> float | None:
+    """Jackknife standard error sqrt((N - 1) / N * sum((v_i - mean)^2)) of leave-one-out values [N]; None if N < 2.
+
+    For a mean it is s / sqrt(N) exactly; for smooth functions of means (F1, perplexity) it is consistent
+    (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, eq. 11.5).
+    """
+    rows = len(left_out)
+    if rows < 2 or not np.isfinite(left_out).all():
+        return None
+    return float(np.sqrt((rows - 1) / rows * np.square(left_out - left_out.mean()).sum()))
+
+
+def wilson_interval(hits: float, rows: int, confidence: float) -> Interval:
+    """Wilson score interval of a proportion (Wilson 1927): sound at 0 and 1 too, where the plain one has no width."""
+    z = _z(confidence)
+    share = hits / rows
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def bootstrap(terms: Floats, value: Value, *, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
+    """[resamples] values over rows drawn with replacement. Rows are drawn whole, so paired terms stay paired."""
+    rows = len(terms)
+    random = np.random.default_rng(seed)
+    even = np.full(rows, 1.0 / rows)
+    counts = (random.multinomial(rows, even, size=size) for size in _blocks(resamples, rows))
+    return np.concatenate([value(each @ terms) for each in counts])
+
+
+def bca_interval(observed: float, replicates: Floats, left_out: Floats, confidence: float) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval (Efron 1987), as in `scipy.stats.bootstrap(method="BCa")`.
+
+    z0 = Phi^-1(share of replicates below the observed value, ties half); a = sum(d^3) / (6 sum(d^2)^1.5) over
+    jackknife deviations d; the ends are the replicates' quantiles at Phi(z0 + (z0 + z) / (1 - a (z0 + z))) for
+    z = -/+ z_(1-alpha/2).
+    Replicates that are all equal give an interval without width.
+    """
+    usable = replicates[np.isfinite(replicates)]
+    deviations = left_out.mean() - left_out
+    spread = float(np.square(deviations).sum())
+    if not len(usable) or spread == 0.0 or not math.isfinite(spread):
+        return Interval(observed, observed)
+    below = float((usable < observed).mean() + (usable <= observed).mean()) / 2
+    margin = 1.0 / (len(usable) + 1)
+    bias = NormalDist().inv_cdf(min(max(below, margin), 1.0 - margin))
+    acceleration = float((deviations**3).sum()) / (6.0 * spread**1.5)
+
+    def end(z: float) -> float:
+        shifted = bias + z
+        share = NormalDist().cdf(bias + shifted / (1.0 - acceleration * shifted))
+        return float(np.quantile(usable, share))
+
+    return Interval(end(-_z(confidence)), end(_z(confidence)))
+
+
+def mcnemar_p(won: int, lost: int) -> float:
+    """McNemar's exact two-sided p: under no difference the won flips are Binomial(won + lost, 1/2) (McNemar 1947)."""
+    if won + lost == 0:
+        return 1.0
+    return float(stats.binomtest(won, won + lost, 0.5).pvalue)
+
+
+def permutation_p(
+    model: Floats, baseline: Floats, value: Value, *, seed: int = 0, resamples: int = 2 * RESAMPLES
+) -> float:
+    """Two-sided p of the difference when each row's two answers [N, K] are swapped at random (paired permutation).
+
+    (1 + swaps at least as extreme) / (1 + swaps), never 0 (Phipson & Smyth 2010).
+    """
+    observed = abs(float(value(model.sum(axis=0)) - value(baseline.sum(axis=0))))
+    total, gap = baseline.sum(axis=0), model - baseline
+    random = np.random.default_rng(seed)
+    extreme = 0
+    for size in _blocks(resamples, len(model)):
+        moved = random.integers(0, 2, size=(size, len(model))) @ gap
+        differences = np.abs(value(total + moved) - value(total + gap.sum(axis=0) - moved))
+        extreme += int((differences >= observed - 1e-12).sum())
+    return (1 + extreme) / (1 + resamples)
+
+
+def mcnemar_rows(won: int, lost: int, rows: int, confidence: float) -> int:
+    """Rows in all that McNemar's test needs to find a difference of the observed size with 80% power.
+
+    n = (z_(1-alpha/2) sqrt(psi) + z_power sqrt(psi - delta^2))^2 / delta^2 with psi = (won + lost) / rows, the share
+    of rows on which the two disagree, and delta = (won - lost) / rows (Connor, Biometrics 43, 1987, eq. 2). A
+    difference below one row is taken as one row, the smallest that could have been seen.
+    """
+    delta = max(abs(won - lost), 1) / rows
+    psi = max(won + lost, 1) / rows
+    root = _z(confidence) * math.sqrt(psi) + NormalDist().inv_cdf(POWER) * math.sqrt(max(psi - delta * delta, 0.0))
+    return math.ceil((root / delta) ** 2)
+
+
+def rows_for_standard_error(distance: float, error: float, rows: int, confidence: float) -> int:
+    """Rows in all at which a difference of `distance` is found with 80% power, given its standard error at `rows` rows.
+
+    The error shrinks with the square root of the rows: n = rows * ((z_(1-alpha/2) + z_power) * error / distance)^2. A
+    distance below 1/10 of the error is taken as that: what is smaller cannot be told from none.
+    """
+    smallest = max(abs(distance), error / 10)
+    if smallest == 0.0:
+        return rows
+    return math.ceil(rows * ((_z(confidence) + NormalDist().inv_cdf(POWER)) * error / smallest) ** 2)
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def _blocks(resamples: int, rows: int) -> Iterator[int]:
+    """Sizes that sum to `resamples`, each small enough that size * rows numbers fit in memory."""
+    size = max(1, BLOCK // max(1, rows))
+    for start in range(0, resamples, size):
+        yield min(size, resamples - start)
