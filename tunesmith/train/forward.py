@@ -1,0 +1,108 @@
+"""From rendered rows to the log-probabilities of their trained tokens: as one prefix tree, or as padded rows.
+
+Both give the same numbers; `padded` is the plain computation that every model supports and the oracle of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from tunesmith.errors import ModelError
+from tunesmith.train.attention import ATTENTION, plan_attention
+from tunesmith.train.logprobs import token_logprobs
+from tunesmith.train.objective import Scored
+from tunesmith.train.tree import fold
+from tunesmith.types.conversation import Rendered
+
+__all__ = ["Batching", "attention_backend", "attention_for", "score", "score_plainly"]
+
+Batching = Literal["tree", "padded"]
+
+
+def score(model: Any, rows: Sequence[Rendered], batching: Batching) -> Scored:
+    """Log-probabilities of all trained tokens of `rows` under a peft (or plain) causal language model."""
+    return _score_tree(model, rows) if batching == "tree" else _score_padded(model, rows)
+
+
+@contextmanager
+def attention_backend(model: Any, name: str) -> Iterator[None]:
+    """Run `model` with another attention implementation inside the block."""
+    config = model.config
+    before = config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _score_tree(model: Any, rows: Sequence[Rendered]) -> Scored:
+    tree = fold(rows)
+    backbone, head = _parts(model)
+    device, dtype = head.weight.device, head.weight.dtype
+    states = backbone(
+        input_ids=torch.from_numpy(tree.token_ids)[None].to(device),
+        position_ids=torch.from_numpy(tree.positions)[None].to(device),
+        tree_plan=plan_attention(tree, dtype, device),
+        use_cache=False,
+    ).last_hidden_state[0]
+    chosen = np.flatnonzero((tree.weight > 0) & (tree.parent >= 0))
+    hidden = states.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
+    targets = torch.from_numpy(tree.token_ids[chosen]).to(device)
+    weights = torch.from_numpy(tree.weight[chosen]).to(device)
+    return Scored(token_logprobs(hidden, head.weight, targets), weights, tree.size)
+
+
+def _score_padded(model: Any, rows: Sequence[Rendered]) -> Scored:
+    backbone, head = _parts(model)
+    device = head.weight.device
+    ids, visible, weights = (part.to(device) for part in _pad(rows))
+    states = backbone(input_ids=ids, attention_mask=visible, use_cache=False).last_hidden_state
+    row, column = torch.nonzero(weights[:, 1:] > 0, as_tuple=True)
+    logprobs = token_logprobs(states[row, column], head.weight, ids[row, column + 1])
+    return Scored(logprobs, weights[row, column + 1], ids.numel())
+
+
+def score_plainly(model: Any, rows: Sequence[Rendered]) -> list[torch.Tensor]:
+    """The reference: each row alone through the model's own forward and its own logits. [trained tokens] per row."""
+    results = []
+    for row in rows:
+        ids = torch.tensor([row.token_ids], device=model.device)
+        logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+        logprobs = torch.log_softmax(logits, dim=-1).gather(1, ids[0, 1:, None]).squeeze(1)
+        results.append(logprobs[torch.tensor(row.loss_weights[1:], device=ids.device) > 0])
+    return results
+
+
+def _pad(rows: Sequence[Rendered]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Token ids, visibility and loss weights, each [B, T], padded on the right."""
+    longest = max(len(row.token_ids) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    visible = torch.zeros_like(ids)
+    weights = torch.zeros(len(rows), longest)
+    for index, row in enumerate(rows):
+        length = len(row.token_ids)
+        ids[index, :length] = torch.tensor(row.token_ids)
+        visible[index, :length] = 1
+        weights[index, :length] = torch.tensor(row.loss_weights)
+    return ids, visible, weights
+
+
+def _parts(model: Any) -> tuple[Any, nn.Linear]:
+    """The decoder without its head, and the head."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = inner.get_output_embeddings()
+    if type(head) is not nn.Linear or head.bias is not None:
+        raise ModelError(f"The output head of {type(inner).__name__} is not a plain linear layer.")
+    return getattr(inner, inner.base_model_prefix), head
+
+
+def attention_for(batching: Batching) -> str:
+    """The attention implementation a model must be loaded with for `batching`."""
+    return ATTENTION if batching == "tree" else "sdpa"

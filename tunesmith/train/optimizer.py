@@ -1,0 +1,35 @@
+"""AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) and its state as plain named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["clip_gradients", "load_optimizer_tensors", "make_optimizer", "optimizer_tensors"]
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with betas (0.9, 0.999) and eps 1e-8, fused into one pass over the parameters."""
+    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, fused=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    """The whole state as `<parameter index>.<name>` -> tensor; empty before the first step."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value.detach().cpu() for index, entry in state.items() for name, value in entry.items()}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.AdamW, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> float:
+    """Scale all gradients so that their global L2 norm is at most `limit`; returns the norm before."""
+    return float(nn.utils.clip_grad_norm_(parameters, limit))
