@@ -1,0 +1,79 @@
+"""release: a judged run becomes an immutable version, and the alias moves to it only when the gate passed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunesmith.errors import EvaluationError
+from tunesmith.release.registry import Registry, now
+from tunesmith.types.dataset import DatasetManifest
+from tunesmith.types.decision import Decision
+from tunesmith.types.recipe import ReleaseSpec
+from tunesmith.types.release import Release
+from tunesmith.types.report import EvaluationReport
+from tunesmith.types.run import RunRecord
+
+__all__ = ["ADAPTER_FOLDER", "release"]
+
+ADAPTER_FOLDER = "adapter"
+
+
+def release(
+    spec: ReleaseSpec,
+    *,
+    run: RunRecord,
+    report: EvaluationReport,
+    decision: Decision,
+    manifest: DatasetManifest,
+    home: Path,
+) -> Release:
+    """Register the adapter in `run.path`/adapter with its evidence under the next version of `spec.name`.
+
+    The alias moves when the decision is "pass". Otherwise the release is registered with its outcome and the alias
+    stays; `Registry.move_alias` moves it by hand. Registering the same content again changes nothing.
+
+    Raises:
+        EvaluationError: run, report, decision and dataset do not belong together.
+        ModelError: the run's adapter is missing or was changed since.
+    """
+    _require_one_story(run, report, decision, manifest)
+    draft = Release(
+        name=spec.name,
+        base=run.base,
+        base_digest=run.base_digest,
+        adapter_digest=run.adapter_digest,
+        template_digest=run.template_digest,
+        dataset_digest=run.dataset_digest,
+        report_digest=report.content_digest(),
+        decision_digest=decision.content_digest(),
+        outcome=decision.outcome,
+        run=run.id,
+        system_prompt=manifest.system_prompt,
+        created=now(),
+    )
+    registry = Registry(home)
+    try:
+        evidence = {"run.json": run, "report.json": report, "decision.json": decision, "dataset.json": manifest}
+        registered, _ = registry.register(draft, Path(run.path) / ADAPTER_FOLDER, evidence)
+        if decision.outcome == "pass":
+            registry.move_alias(spec.name, spec.alias, registered.version)
+    finally:
+        registry.close()
+    return registered
+
+
+def _require_one_story(run: RunRecord, report: EvaluationReport, decision: Decision, manifest: DatasetManifest) -> None:
+    pairs = {
+        "the run's dataset and the prepared dataset": (run.dataset_digest, manifest.digest),
+        "the report's dataset and the run's dataset": (report.dataset_digest, run.dataset_digest),
+        "the decision's report and the report": (decision.report_digest, report.content_digest()),
+    }
+    tuned = {contestant.adapter_digest for contestant in report.contestants} - {None}
+    if tuned:
+        pairs["the evaluated adapter and the run's adapter"] = (",".join(sorted(map(str, tuned))), run.adapter_digest)
+    for what, (left, right) in pairs.items():
+        if left != right:
+            raise EvaluationError(
+                f"Cannot release: {what} differ ({left[:12]} and {right[:12]}).",
+                hint="Evaluate and judge this run again: tunesmith run RECIPE",
+            )

@@ -1,0 +1,63 @@
+"""Releases and aliases in the database: the queries, and nothing about folders or references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from tunesmith.store.tables import AliasMoveRow, ReleaseRow
+from tunesmith.types.release import AliasMove, Release
+
+__all__ = ["add_move", "add_release", "all_releases", "moves_of", "release_by_id"]
+
+
+def add_release(session: Session, release: Release) -> tuple[Release, bool]:
+    """Store `release` under the next version of its name; False and the stored one when it is there already."""
+    known = release_by_id(session, release.identity())
+    if known is not None:
+        return known, False
+    newest = session.scalar(select(func.max(ReleaseRow.version)).where(ReleaseRow.name == release.name)) or 0
+    row = ReleaseRow(
+        id=release.identity(),
+        name=release.name,
+        version=newest + 1,
+        content=release.model_dump_json(exclude={"version", "adapter_path"}),
+    )
+    session.add(row)
+    session.flush()
+    return _release(row), True
+
+
+def release_by_id(session: Session, identity: str) -> Release | None:
+    """The release with this id, or None."""
+    row = session.get(ReleaseRow, identity)
+    return _release(row) if row is not None else None
+
+
+def all_releases(session: Session) -> tuple[Release, ...]:
+    """Every release, by name and version."""
+    rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.name, ReleaseRow.version))
+    return tuple(_release(row) for row in rows)
+
+
+def add_move(session: Session, move: AliasMove) -> None:
+    """Append to an alias's history. The database refuses a version that does not exist."""
+    session.add(AliasMoveRow(**move.model_dump()))
+    session.flush()
+
+
+def moves_of(session: Session, name: str) -> Sequence[AliasMove]:
+    """The history of all aliases of `name`, oldest first."""
+    rows = session.scalars(select(AliasMoveRow).where(AliasMoveRow.name == name).order_by(AliasMoveRow.id))
+    return [
+        AliasMove.model_validate(
+            {"name": row.name, "alias": row.alias, "version": row.version, "kind": row.kind, "moved": row.moved}
+        )
+        for row in rows
+    ]
+
+
+def _release(row: ReleaseRow) -> Release:
+    return Release.model_validate_json(row.content).model_copy(update={"version": row.version})
