@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tunesmith import plugins
 from tunesmith.types.report import Better, Prediction
 
-__all__ = ["FOLDER", "Floats", "Metric", "load_metric", "ratio"]
+__all__ = ["FOLDER", "Floats", "Metric", "directions", "load_metric", "ratio"]
 
 Floats = NDArray[np.float64]
 FOLDER = "tunesmith.evaluate.metrics"
@@ -44,6 +44,11 @@ class Metric(Protocol):
 def load_metric(name: str) -> Metric:
     """The metric plugin called `name`. Raises NotFound with the nearest match."""
     return cast(Metric, plugins.load(FOLDER, name)())
+
+
+def directions(names: Sequence[str]) -> dict[str, Better]:
+    """Which direction is an improvement, for each named metric. Raises NotFound with the nearest match."""
+    return {name: load_metric(name).better for name in names}
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

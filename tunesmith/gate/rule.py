@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from tunesmith.errors import NotFound, nearest
 from tunesmith.types.decision import Verdict
-from tunesmith.types.report import EvaluationReport, Score
+from tunesmith.types.report import Better, EvaluationReport, Score
 
 __all__ = ["Reads", "Rule", "more_rows", "rows_advice", "score_of", "shown"]
 
@@ -16,10 +16,14 @@ POWER = 0.8
 
 
 class Reads(NamedTuple):
-    """What a rule looks up in a report, so that a recipe can be refused before anything runs."""
+    """What a rule looks up in a report, so that a recipe can be refused before anything runs.
+
+    `needs` is the direction that its metrics must improve in, None when the rule handles both.
+    """
 
     metrics: tuple[str, ...]
     contestants: tuple[str, ...]
+    needs: Better | None = None
 
 
 class Rule(Protocol):

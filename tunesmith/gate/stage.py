@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from tunesmith.errors import NotFound, Problem, RecipeError, nearest
 from tunesmith.gate.rule import Rule
 from tunesmith.types.decision import Decision, Outcome
 from tunesmith.types.recipe import EvaluateSpec, GateSpec, PluginSpec
-from tunesmith.types.report import EvaluationReport
+from tunesmith.types.report import Better, EvaluationReport
 
 __all__ = ["FOLDER", "exit_code", "judge", "load_rule", "problems"]
 
@@ -56,8 +57,13 @@ def load_rule(spec: PluginSpec, field: str = "gate.rules") -> Rule:
         ) from error
 
 
-def problems(gate: GateSpec, evaluate: EvaluateSpec) -> tuple[Problem, ...]:
-    """What is wrong with the rules in view of what will be measured. Call it before anything runs."""
+def problems(
+    gate: GateSpec, evaluate: EvaluateSpec, directions: Mapping[str, Better] | None = None
+) -> tuple[Problem, ...]:
+    """What is wrong with the rules in view of what will be measured. Call it before anything runs.
+
+    `directions` tells which way each metric improves (`tunesmith.evaluate.metric.directions(evaluate.metrics)`).
+    """
     found: list[Problem] = []
     for index, spec in enumerate(gate.rules):
         field = f"gate.rules.{index}"
@@ -68,6 +74,15 @@ def problems(gate: GateSpec, evaluate: EvaluateSpec) -> tuple[Problem, ...]:
             continue
         found.extend(_absent(field, "metric", reads.metrics, evaluate.metrics, "evaluate.metrics"))
         found.extend(_absent(field, "contestant", reads.contestants, evaluate.compare, "evaluate.compare"))
+        found.extend(
+            Problem(
+                f"{spec.name} cannot judge {metric}, where {way} is better",
+                field=f"{field}.metric",
+                fix="use max_invalid or beats for it",
+            )
+            for metric in reads.metrics
+            if reads.needs and (way := (directions or {}).get(metric, reads.needs)) != reads.needs
+        )
     return tuple(found)
 
 

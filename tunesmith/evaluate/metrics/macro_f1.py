@@ -41,7 +41,7 @@ class MacroF1(Value):
             if prediction.label is not None:
                 terms[row, 2, place[prediction.label]] = 1.0
                 terms[row, 0, place[reference]] = float(prediction.label == reference)
-        return terms.reshape(len(predictions), -1)
+        return terms.reshape(len(predictions), 3 * max(1, len(place)))
 
     def value(self, totals: Floats) -> Floats:
         """Mean F1 over the labels that occur."""

@@ -30,8 +30,8 @@ class MinScore(Value):
     at_least: float
 
     def reads(self) -> Reads:
-        """One metric of one contestant."""
-        return Reads((self.metric,), (self.model,))
+        """One metric of one contestant, where higher is better."""
+        return Reads((self.metric,), (self.model,), "higher")
 
     def judge(self, report: EvaluationReport) -> Verdict:
         """Raises NotFound for an absent metric or contestant, RecipeError for a metric where lower is better."""
