@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tunesmith.errors import NotFound, RecipeError
+from tunesmith.evaluate.metric import directions
 from tunesmith.gate.rule import more_rows
 from tunesmith.gate.rules.beats import Beats
 from tunesmith.gate.rules.max_invalid import MaxInvalid
@@ -38,8 +39,8 @@ def report(*, scores: tuple[Score, ...] = (), pairs: tuple[Comparison, ...] = ()
 
 def pair(difference: float, low: float, high: float, **fields: Any) -> Comparison:
     values: dict[str, Any] = {
-        "metric": "accuracy", "model": "tuned", "baseline": "prompt_only", "difference": difference, "low": low, "high": high,
-        "confidence": 0.95, "p_value": 0.01, "test": "McNemar exact", "n": 100, "won": 12, "lost": 4, **fields,
+        "metric": "accuracy", "model": "tuned", "baseline": "prompt_only", "difference": difference,
+        "low": low, "high": high, "confidence": 0.95, "p_value": 0.01, "test": "McNemar exact", "n": 100, "won": 12, "lost": 4, **fields,
     }  # fmt: skip
     return Comparison.model_validate(values)
 
@@ -212,3 +213,13 @@ def test_problems_are_found_before_anything_runs_all_at_once() -> None:
     assert "prompt_only" in found[1].message
     assert "did you mean 'tuned'" in (found[3].fix or "")
     assert problems(GateSpec(), EvaluateSpec()) == ()
+
+
+def test_min_score_of_perplexity_is_refused_before_anything_runs() -> None:
+    spec = GateSpec.model_validate({"rules": [{"name": "min_score", "metric": "perplexity", "at_least": 2}]})
+    evaluation = EvaluateSpec()
+    found = problems(spec, evaluation, directions(evaluation.metrics))
+    assert [str(each) for each in found] == [
+        "gate.rules.0.metric: min_score cannot judge perplexity, where lower is better"
+        " -> use max_invalid or beats for it"
+    ]
