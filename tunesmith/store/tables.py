@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     ForeignKeyConstraint,
-    MetaData,
     String,
     UniqueConstraint,
     create_engine,
@@ -29,14 +28,12 @@ __all__ = ["AliasMoveRow", "Database", "ReleaseRow", "Tables"]
 class Tables(DeclarativeBase):
     """The base of all tables."""
 
-    metadata = MetaData(naming_convention={"uq": "uq_%(table_name)s", "fk": "fk_%(table_name)s"})
-
 
 class ReleaseRow(Tables):
     """A release; `content` is its JSON without version and place. Rows are never changed."""
 
     __tablename__ = "releases"
-    __table_args__ = (UniqueConstraint("name", "version"),)
+    __table_args__ = (UniqueConstraint("name", "version", name="one_release_per_version"),)
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(index=True)
