@@ -10,6 +10,7 @@
     ├── NotFound               (LookupError)   a named run, release, model or plugin does not exist
     ├── MissingDependency      (ImportError)   an optional package is absent; names the extra to install
     └── EngineError            (RuntimeError)  the inference engine refused or lost a request
+        └── RequestTooLong                     prompt and answer do not fit the engine's context
 
 The class docstring is the default message. Each class also inherits the builtin it specialises, and every
 instance survives pickling. `hint` says what to do next: a command, a field to change, the nearest match.
@@ -31,6 +32,7 @@ __all__ = [
     "Problem",
     "RecipeError",
     "RenderingError",
+    "RequestTooLong",
     "TrainingFailed",
     "TunesmithError",
     "nearest",
@@ -128,3 +130,7 @@ class MissingDependency(TunesmithError, ImportError):
 
 class EngineError(TunesmithError, RuntimeError):
     """The inference engine could not serve the request."""
+
+
+class RequestTooLong(EngineError):
+    """The prompt and the answer asked for do not fit the engine's context."""

@@ -84,6 +84,10 @@ class Engine(Protocol):
     async def unload_adapter(self, digest: str) -> None:
         """Forget an adapter; requests that use it finish first. Unknown digests are NotFound."""
 
+    @property
+    def context_length(self) -> int:
+        """Most tokens that prompt and answer may have together."""
+
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters."""
 

@@ -1,0 +1,153 @@
+"""Keys and values in one pool, and the attention of a packed row over it.
+
+A step is one row of all its tokens; each segment of the row belongs to one sequence. The attention function is registered with
+transformers under `NAME` and finds everything about the step in its keyword argument `packed_step`: no state
+outside the call, no patched model code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from tunesmith.errors import ModelError
+
+__all__ = ["NAME", "KVPool", "PackedStep", "Segment", "register_attention"]
+
+NAME = "tunesmith_packed"
+
+# Arguments of other attention functions that change the result; a model that uses one must not get a wrong answer.
+_UNSUPPORTED = ("s_aux", "position_bias", "head_mask")
+
+
+class KVPool:
+    """Keys and values [heads, capacity, width] of every layer; allocated when a layer first writes.
+
+    The memory of a slot is only backed by the machine once something was written there.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pool when every slot is used (0 before the first step)."""
+        return sum(tensor.nbytes for pair in self._layers.values() for tensor in pair)
+
+    def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
+        """Put key [heads, N, width] and value of one layer into slots [N]."""
+        if layer not in self._layers:
+            self._layers[layer] = (self._room(key), self._room(value))
+        keys, values = self._layers[layer]
+        keys.index_copy_(1, slots, key)
+        values.index_copy_(1, slots, value)
+
+    def view(self, layer: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [heads, end - start, width] of one layer, not copied."""
+        keys, values = self._layers[layer]
+        return keys[:, start:end], values[:, start:end]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy `length` slots of every layer; the spans do not overlap."""
+        for pair in self._layers.values():
+            for tensor in pair:
+                tensor[:, target : target + length] = tensor[:, source : source + length]
+
+    def _room(self, like: Tensor) -> Tensor:
+        return like.new_empty((like.shape[0], self.capacity, like.shape[2]))
+
+
+class Segment(NamedTuple):
+    """Tokens [first, last) of the row: one sequence whose keys start at slot `start` and number `context` with this step."""
+
+    first: int
+    last: int
+    start: int
+    context: int
+
+
+class PackedStep:
+    """One step's segments and pool slots [N], with the masks they need (made once, used by every layer)."""
+
+    def __init__(self, pool: KVPool, segments: list[Segment]) -> None:
+        self.pool = pool
+        self.segments = segments
+        self.slots = torch.cat(
+            [torch.arange(part.start + part.context - (part.last - part.first), part.start + part.context) for part in segments]
+        )
+        self._masks: dict[tuple[int, int, int, torch.dtype], Tensor | None] = {}
+
+    def mask(self, index: int, window: int, groups: int, dtype: torch.dtype) -> tuple[int, Tensor | None]:
+        """The first visible position of segment `index` and its additive mask [groups * n, context - first visible].
+
+        A query at position p sees keys (p - window, p]. None: the only query sees everything.
+        """
+        part = self.segments[index]
+        length = part.last - part.first
+        first_query = part.context - length
+        low = max(0, first_query - window + 1)
+        key = (index, window, groups, dtype)
+        if key not in self._masks:
+            self._masks[key] = None if length == 1 else _mask(first_query, low, part.context, window, dtype).repeat(groups, 1)
+        return low, self._masks[key]
+
+
+def register_attention() -> None:
+    """Make `NAME` known to transformers (idempotent)."""
+    AttentionInterface.register(NAME, packed_attention)
+    AttentionMaskInterface.register(NAME, _no_mask)
+
+
+def packed_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """Attention of a packed row: query [1, H, N, D], key and value [1, K, N, D] -> [1, N, H, D].
+
+    Grouped-query heads are folded into the query's length, so keys are never repeated.
+    """
+    step: PackedStep | None = options.get("packed_step")
+    unsupported = [name for name in _UNSUPPORTED if options.get(name) is not None]
+    if step is None or unsupported or attention_mask is not None:
+        raise ModelError(f"{type(module).__name__} cannot be served packed (unsupported: {unsupported or 'attention call'}).")
+    scaling = options.get("scaling")
+    scale = float(scaling) if scaling is not None else float(query.shape[-1]) ** -0.5
+    layer = int(module.layer_idx)
+    window = int(options.get("sliding_window") or step.pool.capacity + 1)
+    step.pool.write(layer, step.slots, key[0], value[0])
+    heads, groups = query.shape[1], query.shape[1] // key.shape[1]
+    output = query.new_empty((query.shape[2], heads, value.shape[-1]))
+    for index, part in enumerate(step.segments):
+        length = part.last - part.first
+        low, mask = step.mask(index, window, groups, query.dtype)
+        keys, values = step.pool.view(layer, part.start + low, part.start + part.context)
+        folded = query[0, :, part.first : part.last].reshape(keys.shape[0], groups * length, -1)
+        found = _attend(folded, keys, values, mask, scale, options.get("softcap"))
+        output[part.first : part.last] = found.view(heads, length, -1).transpose(0, 1)
+    return output.unsqueeze(0), None
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, softcap: float | None) -> Tensor:
+    """[K, Q, D] x [K, L, D] -> [K, Q, D], with Gemma 2's soft capping of scores where asked for."""
+    if softcap is None:
+        attended = scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=scale)
+        return attended[0]
+    scores = torch.tanh(query @ keys.transpose(1, 2) * (scale / softcap)) * softcap
+    if mask is not None:
+        scores = scores + mask
+    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype) @ values
+
+
+def _mask(first_query: int, low: int, context: int, window: int, dtype: torch.dtype) -> Tensor:
+    queries = torch.arange(first_query, context)[:, None]
+    positions = torch.arange(low, context)[None, :]
+    visible = (positions <= queries) & (positions > queries - window)
+    return torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, float("-inf"))
+
+
+def _no_mask(**_: Any) -> None:
+    return None

@@ -1,0 +1,114 @@
+"""The two kinds of work of the embedded engine: generating an answer and scoring a given one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tunesmith.engine.backends._sampling import choose, generator_for, logprobs_of, top_logprobs
+from tunesmith.engine.detokenise import Codec, Detokeniser
+from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent
+from tunesmith.engine.outbox import Outbox
+from tunesmith.engine.schedule import Sequence
+
+__all__ = ["Generation", "Job", "Scoring", "generation", "scoring"]
+
+
+@dataclass(eq=False)
+class Job(Sequence):
+    """A sequence that takes logits and answers through its outbox."""
+
+    outbox: Outbox[TokenEvent] | Outbox[tuple[float, ...]] = field(kw_only=True)
+
+    def accept(self, logits: Tensor) -> bool:
+        """Take the logits [R, V] of the positions wanted in this step; True when the job is done."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Generation(Job):
+    """Chooses one token a step and streams it."""
+
+    outbox: Outbox[TokenEvent] = field(kw_only=True)
+    request: GenerationRequest = field(kw_only=True)
+    codec: Codec = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._generator = generator_for(self.request.sampling)
+        self._text = Detokeniser(self.codec, self.request.sampling.stop)
+
+    def accept(self, logits: Tensor) -> bool:
+        """Choose from the last row."""
+        sampling = self.request.sampling
+        token = choose(logits[-1], sampling, self._generator)
+        self.tokens.append(token)
+        text, reason = self._advance(token)
+        event = TokenEvent(
+            token_id=token,
+            text=text,
+            logprob=logprobs_of(logits[-1:], [token])[0],
+            top=top_logprobs(logits[-1], sampling.top_logprobs),
+            finish_reason=reason,
+        )
+        self.outbox.put(event)
+        return reason is not None
+
+    def _advance(self, token: int) -> tuple[str, FinishReason | None]:
+        if token in self.codec.stop_ids:
+            return self._text.finish().text, "stop"
+        piece = self._text.push(token)
+        if piece.stopped:
+            return piece.text, "stop"
+        if len(self.tokens) - len(self.request.prompt_ids) < self.request.sampling.max_tokens:
+            return piece.text, None
+        rest = self._text.finish()
+        return piece.text + rest.text, "stop" if rest.stopped else "length"
+
+
+@dataclass(eq=False)
+class Scoring(Job):
+    """Collects the log-probabilities of given answer tokens."""
+
+    outbox: Outbox[tuple[float, ...]] = field(kw_only=True)
+    answer_ids: tuple[int, ...] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._found: list[float] = []
+
+    def accept(self, logits: Tensor) -> bool:
+        """Row r predicts the next answer token not scored yet."""
+        done = len(self._found)
+        self._found += logprobs_of(logits, list(self.answer_ids[done : done + len(logits)]))
+        if len(self._found) < len(self.answer_ids):
+            return False
+        self.outbox.put(tuple(self._found))
+        return True
+
+
+def generation(request: GenerationRequest, codec: Codec, outbox: Outbox[TokenEvent]) -> Generation:
+    """The job of a request. Its last token's keys are never needed, so it takes one slot less than it has tokens."""
+    return Generation(
+        tokens=list(request.prompt_ids),
+        room=len(request.prompt_ids) + request.sampling.max_tokens - 1,
+        logits_from=len(request.prompt_ids) - 1,
+        adapter=request.adapter,
+        outbox=outbox,
+        request=request,
+        codec=codec,
+    )
+
+
+def scoring(
+    prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, outbox: Outbox[tuple[float, ...]]
+) -> Scoring:
+    """The job of scoring `answer_ids` (at least one) after `prompt_ids`."""
+    tokens = [*prompt_ids, *answer_ids[:-1]]
+    return Scoring(
+        tokens=tokens,
+        room=len(tokens),
+        logits_from=len(prompt_ids) - 1,
+        adapter=adapter,
+        outbox=outbox,
+        answer_ids=answer_ids,
+    )

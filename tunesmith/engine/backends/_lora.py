@@ -1,0 +1,198 @@
+"""Adapters at serving time: read strictly, applied to each row of a packed batch by masked dense products.
+
+For a linear layer with active adapters a, b, ... the row's output gains ((x @ [A_a | A_b | ...]) * mask) @ [B_a ; B_b ; ...], where
+the mask keeps the columns of the row's own adapter. Measured against gathering per row and against peft's
+`adapter_names`, this is the fastest on CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.errors import ModelError
+from tunesmith.models.adapter import CONFIG_FILE, read_weights
+
+__all__ = ["ActiveAdapters", "Factors", "LoraWeights", "read_lora"]
+
+_TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight$")
+
+# Settings of peft that change the mathematics beyond B @ A; each at the value under which it does nothing.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "use_dora": (False, None),
+    "use_qalora": (False, None),
+    "lora_bias": (False, None),
+    "bias": ("none", None),
+    "modules_to_save": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+    "layer_replication": (None, []),
+}
+
+
+class Factors(NamedTuple):
+    """One module's LoRA, float32 and transposed: down [inputs, rank], up [rank, outputs] with the scaling in it."""
+
+    down: Tensor
+    up: Tensor
+
+
+LoraWeights = Mapping[str, Factors]
+
+
+def read_lora(folder: Path, model: nn.Module) -> LoraWeights:
+    """Module name -> factors of the peft LoRA in `folder`.
+
+    Raises ModelError for anything that would not be applied exactly: another method, an option that is not served, a tensor
+    without a module, a wrong shape, a missing half, values that are not finite.
+    """
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    _check_config(config, folder)
+    halves: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in read_weights(folder).items():
+        match = _TENSOR.match(name)
+        if match is None:
+            raise ModelError(f"The adapter in {folder} has the tensor {name!r}, which is not served.")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"The adapter's tensor {name!r} has values that are not finite.")
+        halves.setdefault(match["module"], {})[match["factor"]] = tensor.float()
+    if not halves:
+        raise ModelError(f"The adapter in {folder} has no tensors.")
+    modules = dict(model.named_modules())
+    return {name: _factors(name, pair, modules.get(name), config) for name, pair in sorted(halves.items())}
+
+
+def _check_config(config: dict[str, Any], folder: Path) -> None:
+    if config.get("peft_type") != "LORA":
+        raise ModelError(f"The adapter in {folder} is of type {config.get('peft_type')!r}; the embedded engine serves LORA.")
+    for option, plain in _PLAIN.items():
+        if config.get(option) not in plain:
+            raise ModelError(f"The adapter in {folder} uses {option}={config[option]!r}, which is not served.")
+
+
+def _factors(name: str, pair: dict[str, Tensor], module: nn.Module | None, config: dict[str, Any]) -> Factors:
+    weight = getattr(module, "weight", None)
+    if weight is None or weight.dim() != 2 or isinstance(module, nn.Embedding):
+        raise ModelError(f"The adapter tunes {name!r}, which is not a linear layer of this base model.")
+    if set(pair) != {"A", "B"}:
+        raise ModelError(f"The adapter has only lora_{next(iter(pair))} of {name!r}.")
+    # GPT-2's Conv1D keeps its weight as [inputs, outputs], torch's Linear as [outputs, inputs].
+    outputs, inputs = weight.shape if isinstance(module, nn.Linear) else reversed(weight.shape)
+    down, up = pair["A"], pair["B"]
+    rank = down.shape[0]
+    if down.shape != (rank, inputs) or up.shape != (outputs, rank):
+        raise ModelError(
+            f"The adapter's factors of {name!r} are {tuple(down.shape)} and {tuple(up.shape)}; "
+            f"the layer takes (rank, {inputs}) and ({outputs}, rank)."
+        )
+    alpha = _pattern_value(config.get("alpha_pattern") or {}, name, config.get("lora_alpha", 8))
+    # Rank-stabilised LoRA divides by the root of the rank (Kalajdzievski 2023, arXiv 2312.03732).
+    scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    return Factors(down.T.contiguous(), (up * scaling).T.contiguous())
+
+
+def _pattern_value(patterns: dict[str, float], module: str, default: float) -> float:
+    """The value of the first pattern that ends the module's name, as peft matches `alpha_pattern`."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return float(value)
+    return float(default)
+
+
+class _Stack(NamedTuple):
+    """Factors of several adapters side by side, and each one's rank."""
+
+    down: Tensor
+    up: Tensor
+    ranks: tuple[int, ...]
+
+
+class ActiveAdapters:
+    """The loaded adapters of one model, applied through forward hooks on the layers they tune."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = dict(model.named_modules())
+        self._loaded: dict[str, LoraWeights] = {}
+        self._hooks: dict[str, Any] = {}
+        self._stacks: dict[str, _Stack] = {}
+        self._stacked: tuple[str, ...] = ()
+        self._rows_of: dict[str, Tensor] | None = None  # [N, 1] per active adapter; None: every row has the only one
+        self._masks: dict[tuple[int, ...], Tensor] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """The loaded adapters."""
+        return tuple(self._loaded)
+
+    def add(self, name: str, weights: LoraWeights) -> None:
+        """Load an adapter under `name`."""
+        self._loaded[name] = weights
+        for module in weights:
+            if module not in self._hooks:
+                self._hooks[module] = self._modules[module].register_forward_hook(self._hook(module))
+
+    def remove(self, name: str) -> None:
+        """Forget an adapter, with the hooks only it needed."""
+        del self._loaded[name]
+        needed = {module for weights in self._loaded.values() for module in weights}
+        for module in set(self._hooks) - needed:
+            self._hooks.pop(module).remove()
+        if name in self._stacked:
+            self._stacks, self._stacked = {}, ()
+
+    def select(self, rows: list[tuple[str | None, int]]) -> None:
+        """State which adapter each run of rows of the coming forward has: (adapter or none, number of rows) in order."""
+        active = tuple(sorted({name for name, _ in rows if name is not None}))
+        if active != self._stacked:
+            self._stacked = active
+            self._stacks = self._stack(active)
+        self._masks = {}
+        if len(active) == 1 and all(name is not None for name, _ in rows):
+            self._rows_of = None
+            return
+        owners = [name for name, count in rows for _ in range(count)]
+        self._rows_of = {name: torch.tensor([[float(owner == name)] for owner in owners]) for name in active}
+
+    def _stack(self, active: tuple[str, ...]) -> dict[str, _Stack]:
+        stacks: dict[str, _Stack] = {}
+        for module in {module for name in active for module in self._loaded[name]}:
+            factors = {name: self._loaded[name].get(module) for name in active}
+            ranks = tuple(found.down.shape[1] if found else 0 for found in factors.values())
+            present = [found for found in factors.values() if found]
+            if len(present) == 1:
+                stacks[module] = _Stack(*present[0], ranks)
+            else:
+                down = torch.cat([found.down for found in present], dim=1)
+                stacks[module] = _Stack(down, torch.cat([found.up for found in present]), ranks)
+        return stacks
+
+    def _mask(self, ranks: tuple[int, ...]) -> Tensor | None:
+        """[N, sum of ranks]: 1 where a row's own adapter has its columns; None when all rows share the one adapter."""
+        if self._rows_of is None:
+            return None
+        if ranks not in self._masks:
+            columns = [self._rows_of[name].expand(-1, rank) for name, rank in zip(self._stacked, ranks, strict=True)]
+            self._masks[ranks] = torch.cat(columns, dim=1)
+        return self._masks[ranks]
+
+    def _hook(self, name: str) -> Any:
+        def add_low_rank(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            stack = self._stacks.get(name)
+            if stack is None:
+                return output
+            rows = inputs[0].reshape(-1, inputs[0].shape[-1]).float()
+            low = rows @ stack.down
+            mask = self._mask(stack.ranks)
+            if mask is not None:
+                low *= mask
+            flat = output.reshape(-1, output.shape[-1])
+            if flat.dtype == torch.float32:
+                return torch.addmm(flat, low, stack.up).view_as(output)
+            return (flat.float() + low @ stack.up).to(output.dtype).view_as(output)
+
+        return add_low_rank

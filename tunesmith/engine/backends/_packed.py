@@ -1,0 +1,136 @@
+"""The transformers model as a function of packed pieces of sequences, with the proof that it computes the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segment, register_attention
+from tunesmith.engine.backends._lora import ActiveAdapters
+from tunesmith.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["FAMILIES", "PackedModel", "Slice"]
+
+# Families whose packed logits were compared with the plain forward. Others may be wrong without any error
+# (Bloom's position bias, state-space layers), so they are refused.
+FAMILIES = (
+    "cohere gemma2 gemma3_text gpt2 gpt_neox granite llama mistral olmo2 opt phi phi3 qwen2 qwen3 qwen3_moe smollm3 "
+    "starcoder2"
+).split()
+
+# Rotary variants whose angles depend on the longest position in the batch: a neighbour would change the answer.
+_BATCH_DEPENDENT_ROPE = ("dynamic", "longrope")
+
+# Largest difference from the plain forward, relative to the largest logit.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 8e-2, torch.float16: 2e-2}
+
+
+class Slice(NamedTuple):
+    """Tokens of one sequence to compute: they follow `computed` earlier ones whose keys start at pool slot `start`.
+
+    wanted: how many of the last tokens' logits are needed.
+    """
+
+    token_ids: list[int]
+    computed: int
+    start: int
+    adapter: str | None
+    wanted: int
+
+
+class PackedModel:
+    """A causal language model over a pool of keys and values.
+
+    Raises ModelError when the family is not known to be served right, or when its packed logits differ from the plain ones.
+    """
+
+    def __init__(self, model: PreTrainedModel, kv_tokens: int) -> None:
+        self.model = model
+        self.pool = KVPool(kv_tokens)
+        self.adapters = ActiveAdapters(model)
+        _check_family(model.config)
+        register_attention()
+        self._self_test()
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return int(self.model.config.vocab_size)
+
+    @property
+    def context(self) -> int:
+        """Longest sequence the model was made for, in tokens."""
+        return int(self.model.config.max_position_embeddings)
+
+    @torch.inference_mode()
+    def forward(self, slices: list[Slice]) -> list[Tensor]:
+        """Compute all slices in one packed row; float32 logits [wanted, V] of each."""
+        segments: list[Segment] = []
+        wanted: list[int] = []
+        first = 0
+        for part in slices:
+            last = first + len(part.token_ids)
+            segments.append(Segment(first, last, part.start, part.computed + len(part.token_ids)))
+            wanted.extend(range(last - part.wanted, last))
+            first = last
+        self.adapters.select([(part.adapter, len(part.token_ids)) for part in slices])
+        positions = [place for part in slices for place in range(part.computed, part.computed + len(part.token_ids))]
+        logits = self.model(
+            input_ids=torch.tensor([[token for part in slices for token in part.token_ids]]),
+            position_ids=torch.tensor([positions]),
+            use_cache=False,
+            logits_to_keep=torch.tensor(wanted, dtype=torch.long),
+            packed_step=PackedStep(self.pool, segments),
+        ).logits[0]
+        return list(logits.float().split([part.wanted for part in slices]))
+
+    @torch.inference_mode()
+    def _self_test(self) -> None:
+        """Two sequences, packed, in chunks and token by token, must have the logits of two plain forwards."""
+        window = getattr(self.model.config, "sliding_window", None) or 0
+        longer = min(window + 8, 96) if window else 24
+        generator = torch.Generator().manual_seed(0)
+        draws = torch.randint(self.vocabulary, (longer + 9,), generator=generator).tolist()
+        texts = (draws[:longer], draws[longer:])
+        plain = [self.model(input_ids=torch.tensor([text]), use_cache=False).logits[0].float() for text in texts]
+        self.model.set_attn_implementation(NAME)
+        starts = (0, longer)
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        computed = [0, 0]
+        for sizes in ((longer - 10, 3), (7, 1), (1, 2), (1, 1), (1, 2)):
+            slices = [
+                Slice(text[done : done + size], done, start, None, size)
+                for text, done, start, size in zip(texts, computed, starts, sizes, strict=True)
+            ]
+            for index, logits in enumerate(self.forward(slices)):
+                found[index].append(logits)
+                computed[index] += sizes[index]
+        for expected, pieces in zip(plain, found, strict=True):
+            self._compare(expected, torch.cat(pieces))
+
+    def _compare(self, expected: Tensor, packed: Tensor) -> None:
+        tolerance = _TOLERANCE[self.model.dtype]
+        difference = float((expected - packed).abs().max() / expected.abs().max())
+        if not difference <= tolerance:
+            raise ModelError(
+                f"The embedded engine does not compute {self.model.config.model_type!r} faithfully: logits differ by "
+                f"{difference:.2e} of the largest, {tolerance:.0e} is allowed."
+            )
+
+
+def _check_family(config: Any) -> None:
+    if config.model_type not in FAMILIES:
+        raise ModelError(
+            f"The embedded engine does not serve models of type {config.model_type!r}.",
+            hint=f"It serves: {', '.join(FAMILIES)}",
+        )
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [str(part.get("rope_type")) for part in [rope, *rope.values()] if isinstance(part, dict)]
+    for kind in kinds:
+        if kind in _BATCH_DEPENDENT_ROPE:
+            raise ModelError(f"The embedded engine does not serve rotary positions of type {kind!r}.")

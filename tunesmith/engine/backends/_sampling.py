@@ -1,0 +1,52 @@
+"""Choosing the next token from logits, and its log-probability under the untempered distribution."""
+
+from __future__ import annotations
+
+import secrets
+
+import torch
+from torch import Tensor
+
+from tunesmith.engine.engine import Sampling, TokenLogprob
+
+__all__ = ["choose", "generator_for", "logprobs_of", "top_logprobs"]
+
+
+def generator_for(sampling: Sampling) -> torch.Generator:
+    """A random generator of the request's own, so that neighbours in the batch never move its draws."""
+    generator = torch.Generator()
+    generator.manual_seed(secrets.randbits(63) if sampling.seed is None else sampling.seed)
+    return generator
+
+
+def choose(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """The next token: the most likely at temperature 0, else drawn from the tempered nucleus.
+
+    top_p keeps the smallest set of most likely tokens whose probability reaches it (Holtzman et al. 2020, arXiv 1904.09751).
+    """
+    if sampling.temperature == 0.0:
+        return int(logits_V.argmax())
+    probabilities = torch.softmax(logits_V / sampling.temperature, dim=-1)
+    if sampling.top_p == 1.0:
+        return int(torch.multinomial(probabilities, 1, generator=generator))
+    ordered, order = probabilities.sort(descending=True, stable=True)
+    # A token stays when the more likely ones before it have not yet reached top_p: the first always does.
+    ordered[ordered.cumsum(-1) - ordered >= sampling.top_p] = 0.0
+    ordered[0] = ordered[0].clamp_min(torch.finfo(ordered.dtype).tiny)
+    return int(order[torch.multinomial(ordered, 1, generator=generator)])
+
+
+def logprobs_of(logits_RV: Tensor, token_ids: list[int]) -> list[float]:
+    """Natural-log probability of token_ids[r] under row r."""
+    chosen = logits_RV[torch.arange(len(token_ids)), torch.tensor(token_ids)]
+    found: list[float] = (chosen - logits_RV.logsumexp(-1)).tolist()
+    return found
+
+
+def top_logprobs(logits_V: Tensor, count: int) -> tuple[TokenLogprob, ...]:
+    """The `count` most likely tokens with their log-probabilities, best first."""
+    if not count:
+        return ()
+    values, ids = logits_V.topk(min(count, logits_V.shape[-1]))
+    values = values - logits_V.logsumexp(-1)
+    return tuple(TokenLogprob(token_id=i, logprob=v) for i, v in zip(ids.tolist(), values.tolist(), strict=True))

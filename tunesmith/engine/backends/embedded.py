@@ -1,0 +1,52 @@
+"""The default engine: our own continuous batching over the transformers model, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from tunesmith.engine.engine import Engine
+from tunesmith.types.base import Value
+from tunesmith.types.recipe import ModelSpec, Precision
+
+__all__ = ["Embedded"]
+
+
+class Embedded(Value):
+    """Options of the embedded engine.
+
+    precision: float32 gives the same greedy answer alone and in any batch; bfloat16 may not, by rounding.
+    threads: processor threads of the model (None: torch's default). max_running: requests computed at once.
+    step_tokens: most tokens of one step, so long prompts do not hold up running answers.
+    kv_tokens: token slots for keys and values, the bound of the engine's memory beside the weights.
+    prefix_tokens: how many of them may keep prefixes for later requests (0: none).
+    """
+
+    precision: Precision = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    max_running: int = Field(default=16, ge=1)
+    step_tokens: int = Field(default=512, ge=16)
+    kv_tokens: int = Field(default=16384, ge=256)
+    prefix_tokens: int = Field(default=4096, ge=0)
+
+    def start(self, base_path: Path) -> Engine:
+        """Load the base model in `base_path`, prove that it is served faithfully, and start the engine's thread.
+
+        Raises ModelError when the model cannot be loaded or is of a family that is not served.
+        """
+        from tunesmith.engine.backends._engine import PROBE_TOKENS, EmbeddedEngine
+        from tunesmith.engine.backends._packed import PackedModel
+        from tunesmith.engine.schedule import Limits
+        from tunesmith.models.template import Renderer
+        from tunesmith.models.weights import load_base, resolve_base, resolve_precision
+
+        digest = resolve_base(ModelSpec(base=str(base_path)), base_path).digest
+        model = PackedModel(load_base(base_path, resolve_precision(self.precision)), self.kv_tokens + PROBE_TOKENS)
+        limits = Limits(
+            max_running=min(self.max_running, self.step_tokens),
+            step_tokens=self.step_tokens,
+            kv_tokens=self.kv_tokens,
+            prefix_tokens=min(self.prefix_tokens, self.kv_tokens),
+        )
+        return EmbeddedEngine(model, Renderer(base_path), limits, base_digest=digest, threads=self.threads)
