@@ -62,6 +62,6 @@ def test_a_metric_explains_itself(name: str) -> None:
     metric = load_metric(name)
     assert metric.better in ("higher", "lower")
     assert len(metric.meaning) > 20
-    if metric.proportion:
+    if metric.scale == "proportion":
         terms = metric.terms(ROWS, LABELS)
         assert set(metric.value(terms)) <= {0.0, 1.0}

@@ -20,6 +20,7 @@ def score(metric: str, value: float | None, low: float = 0.0, high: float = 1.0,
     figures: dict[str, Any] = {"low": low, "high": high, "n": 100} if value is not None else {"n": 0}
     return Score.model_validate(
         {"metric": metric, "value": value, "standard_error": 0.04, "better": better, "unscored": 0, **figures}
+        | {"scale": "number" if metric == "perplexity" else "share"}
     )
 
 
@@ -40,7 +41,8 @@ def report(*, scores: tuple[Score, ...] = (), pairs: tuple[Comparison, ...] = ()
 def pair(difference: float, low: float, high: float, **fields: Any) -> Comparison:
     values: dict[str, Any] = {
         "metric": "accuracy", "model": "tuned", "baseline": "prompt_only", "difference": difference,
-        "low": low, "high": high, "confidence": 0.95, "p_value": 0.01, "test": "McNemar exact", "n": 100, "won": 12, "lost": 4, **fields,
+        "low": low, "high": high, "confidence": 0.95, "p_value": 0.01, "test": "McNemar exact", "n": 100,
+        "won": 12, "lost": 4, **fields,
     }  # fmt: skip
     return Comparison.model_validate(values)
 

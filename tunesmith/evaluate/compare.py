@@ -60,13 +60,13 @@ def compare(
     interval, error = _interval(metric, ours, theirs, difference, confidence)
     test, p_value = (
         (MCNEMAR, statistics.mcnemar_p(won, lost))
-        if metric.proportion
+        if metric.scale == "proportion"
         else (PERMUTATION, statistics.permutation_p(ours, theirs, metric.value))
     )
     settled = not interval.low <= 0.0 <= interval.high and p_value < 1.0 - confidence
     needed = (
         statistics.mcnemar_rows(won, lost, rows, confidence)
-        if metric.proportion
+        if metric.scale == "proportion"
         else statistics.rows_for_standard_error(difference, error, rows, confidence)
     )
     return Comparison(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith import plugins
-from tunesmith.types.report import Better, Prediction
+from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["FOLDER", "Floats", "Metric", "directions", "load_metric", "ratio"]
 
@@ -26,12 +26,12 @@ FOLDER = "tunesmith.evaluate.metrics"
 class Metric(Protocol):
     """A metric plugin: a frozen value, one file in `evaluate/metrics`.
 
-    `better` says which direction is an improvement, `proportion` that every row counts 0 or 1 and the value is their
-    mean, `meaning` explains the metric in one plain line.
+    `better` says which direction is an improvement; `scale` is "proportion" when every row counts 0 or 1 and the value
+    is their mean, "share" for other values between 0 and 1, else "number"; `meaning` explains it in one plain line.
     """
 
     better: ClassVar[Better]
-    proportion: ClassVar[bool]
+    scale: ClassVar[Scale]
     meaning: ClassVar[str]
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -34,6 +34,7 @@ def score(name: str, predictions: Sequence[Prediction], labels: Sequence[str], c
         standard_error=None,
         unscored=len(terms),
         better=metric.better,
+        scale=metric.scale,
         confidence=confidence,
     )
     if not len(scored):
@@ -43,7 +44,7 @@ def score(name: str, predictions: Sequence[Prediction], labels: Sequence[str], c
     if not np.isfinite(value):
         return empty
     left_out = statistics.jackknife(scored, metric.value) if len(scored) > 1 else np.empty(0)
-    if metric.proportion:
+    if metric.scale == "proportion":
         interval = statistics.wilson_interval(value * len(scored), len(scored), confidence)
     elif len(scored) > 1:
         interval = statistics.bca_interval(value, statistics.bootstrap(scored, metric.value), left_out, confidence)
@@ -57,7 +58,7 @@ def score(name: str, predictions: Sequence[Prediction], labels: Sequence[str], c
             "standard_error": statistics.standard_error(left_out),
             "low": interval.low,
             "high": interval.high,
-            "interval": WILSON if metric.proportion else BCA,
+            "interval": WILSON if metric.scale == "proportion" else BCA,
         }
     )
 

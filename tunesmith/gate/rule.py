@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from tunesmith.errors import NotFound, nearest
 from tunesmith.types.decision import Verdict
-from tunesmith.types.report import Better, EvaluationReport, Score
+from tunesmith.types.report import Better, EvaluationReport, Scale, Score
 
 __all__ = ["Reads", "Rule", "more_rows", "rows_advice", "score_of", "shown"]
 
@@ -69,9 +69,9 @@ def rows_advice(more: int | None) -> str:
     return f"about {more:,} more row{'' if more == 1 else 's'} would settle it"
 
 
-def shown(metric: str, value: float) -> str:
-    """A value as people read it: perplexity as it is, everything else (a share of rows) in percent."""
-    return f"{value:.3g}" if metric == "perplexity" else f"{100 * value:.1f}%"
+def shown(value: float, scale: Scale) -> str:
+    """A value as people read it: plain numbers as they are, shares in percent."""
+    return f"{value:.3g}" if scale == "number" else f"{100 * value:.1f}%"
 
 
 def _hint(word: str, allowed: tuple[str, ...]) -> str:

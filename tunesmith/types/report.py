@@ -6,9 +6,20 @@ from typing import Literal
 
 from tunesmith.types.base import Value
 
-__all__ = ["Better", "ClassScore", "Comparison", "Confusion", "Contestant", "EvaluationReport", "Prediction", "Score"]
+__all__ = [
+    "Better",
+    "ClassScore",
+    "Comparison",
+    "Confusion",
+    "Contestant",
+    "EvaluationReport",
+    "Prediction",
+    "Scale",
+    "Score",
+]
 
 Better = Literal["higher", "lower"]
+Scale = Literal["proportion", "share", "number"]
 
 
 class Prediction(Value):
@@ -32,7 +43,8 @@ class Prediction(Value):
 class Score(Value):
     """A metric's value over `n` scored rows with its standard error; `unscored` rows are counted, never guessed.
 
-    [low, high] is the interval at `confidence`, made by the method named in `interval` (None when nothing was scored).
+    `scale` is proportion (mean of 0s and 1s), share (between 0 and 1) or number. [low, high] is the interval at
+    `confidence`, made by the method named in `interval` (None when nothing was scored).
     """
 
     metric: str
@@ -41,6 +53,7 @@ class Score(Value):
     standard_error: float | None
     unscored: int = 0
     better: Better = "higher"
+    scale: Scale = "share"
     low: float | None = None
     high: float | None = None
     confidence: float = 0.95

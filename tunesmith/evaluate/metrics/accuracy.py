@@ -10,7 +10,7 @@ import numpy as np
 from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
-from tunesmith.types.report import Better, Prediction
+from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["Accuracy"]
 
@@ -22,7 +22,7 @@ class Accuracy(Value):
     """
 
     better: ClassVar[Better] = "higher"
-    proportion: ClassVar[bool] = True
+    scale: ClassVar[Scale] = "proportion"
     meaning: ClassVar[str] = "share of rows answered with the right label; an answer that is no label counts as wrong"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
-from tunesmith.types.report import Better, Prediction
+from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["ExactMatch"]
 
@@ -18,7 +18,7 @@ class ExactMatch(Value):
     """Share of rows whose answer equals the reference exactly. Answers 'Fee', 'fee' to 'Fee', 'Fee': 1/2."""
 
     better: ClassVar[Better] = "higher"
-    proportion: ClassVar[bool] = True
+    scale: ClassVar[Scale] = "proportion"
     meaning: ClassVar[str] = "share of answers that equal the expected text character for character"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

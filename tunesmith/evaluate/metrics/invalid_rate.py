@@ -9,7 +9,7 @@ import numpy as np
 
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
-from tunesmith.types.report import Better, Prediction
+from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["InvalidRate"]
 
@@ -21,7 +21,7 @@ class InvalidRate(Value):
     """
 
     better: ClassVar[Better] = "lower"
-    proportion: ClassVar[bool] = True
+    scale: ClassVar[Scale] = "proportion"
     meaning: ClassVar[str] = "share of answers that are none of the known labels (lower is better)"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
-from tunesmith.types.report import Better, Prediction
+from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["MacroF1"]
 
@@ -24,7 +24,7 @@ class MacroF1(Value):
     """
 
     better: ClassVar[Better] = "higher"
-    proportion: ClassVar[bool] = False
+    scale: ClassVar[Scale] = "share"
     meaning: ClassVar[str] = "F1 (balance of false alarms and misses) averaged over labels, rare ones counting fully"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
-from tunesmith.types.report import Better, Prediction
+from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["Perplexity"]
 
@@ -23,7 +23,7 @@ class Perplexity(Value):
     """
 
     better: ClassVar[Better] = "lower"
-    proportion: ClassVar[bool] = False
+    scale: ClassVar[Scale] = "number"
     meaning: ClassVar[str] = "surprise per token of the expected answer; 1 is certain (lower is better)"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -37,16 +37,17 @@ class Beats(Value):
 
     def judge(self, report: EvaluationReport) -> Verdict:
         """Raises NotFound for an absent metric or contestant."""
-        margin = f" by {shown(self.metric, self.by)}" if self.by else ""
+        scale = score_of(report, self.model, self.metric).scale
+        margin = f" by {shown(self.by, scale)}" if self.by else ""
         rule = f"beats({self.model} over {self.baseline} in {self.metric}{margin})"
         pair = self._paired(report)
         if pair is None:
             return Verdict(rule=rule, outcome="inconclusive", reason=f"no row was scored for both in {self.metric}")
         gain, low, high = _gain(pair)
         figures = (
-            f"{self.model} is {shown(self.metric, abs(gain))} {'better' if gain >= 0 else 'worse'} than "
+            f"{self.model} is {shown(abs(gain), scale)} {'better' if gain >= 0 else 'worse'} than "
             f"{self.baseline} in {self.metric} on the same {pair.n} rows ({pair.confidence:.0%} interval of the gain "
-            f"{shown(self.metric, low)} to {shown(self.metric, high)}; {pair.test} p {_p(pair.p_value)}; "
+            f"{shown(low, scale)} to {shown(high, scale)}; {pair.test} p {_p(pair.p_value)}; "
             f"{pair.won} rows won, {pair.lost} lost)"
         )
         outcome = self._outcome(pair, low, high)
@@ -69,7 +70,6 @@ class Beats(Value):
 
     def _paired(self, report: EvaluationReport) -> Comparison | None:
         """The comparison of the two, turned round when the report holds it the other way."""
-        score_of(report, self.model, self.metric)
         score_of(report, self.baseline, self.metric)
         if self.model == self.baseline:
             raise NotFound(f"beats cannot compare {self.model} with itself.", hint="Name two different contestants.")

@@ -35,15 +35,15 @@ class MaxInvalid(Value):
     def judge(self, report: EvaluationReport) -> Verdict:
         """Raises NotFound for an absent contestant, or when the invalid rate was not measured."""
         score = score_of(report, self.model, METRIC)
-        rule = f"max_invalid({self.model} at most {shown(METRIC, self.at_most)})"
+        rule = f"max_invalid({self.model} at most {shown(self.at_most, score.scale)})"
         if score.value is None or score.low is None or score.high is None:
             reason = "the dataset has no known labels, so no answer can be invalid"
             return Verdict(rule=rule, outcome="inconclusive", reason=reason)
         figures = (
-            f"{shown(METRIC, score.value)} of {self.model}'s {score.n} answers are no known label "
-            f"({score.confidence:.0%} interval {shown(METRIC, score.low)} to {shown(METRIC, score.high)})"
+            f"{shown(score.value, score.scale)} of {self.model}'s {score.n} answers are no known label "
+            f"({score.confidence:.0%} interval {shown(score.low, score.scale)} to {shown(score.high, score.scale)})"
         )
-        border = shown(METRIC, self.at_most)
+        border = shown(self.at_most, score.scale)
         if score.high <= self.at_most:
             return Verdict(rule=rule, outcome="pass", reason=f"{figures}, certainly at most {border}")
         if score.low > self.at_most:

@@ -36,7 +36,7 @@ class MinScore(Value):
     def judge(self, report: EvaluationReport) -> Verdict:
         """Raises NotFound for an absent metric or contestant, RecipeError for a metric where lower is better."""
         score = score_of(report, self.model, self.metric)
-        border = shown(self.metric, self.at_least)
+        border = shown(self.at_least, score.scale)
         rule = f"min_score({self.model} {self.metric} at least {border})"
         if score.better == "lower":
             message = f"min_score cannot judge {self.metric}, where lower is better."
@@ -45,8 +45,8 @@ class MinScore(Value):
             reason = f"no row of {self.model} could be scored in {self.metric}"
             return Verdict(rule=rule, outcome="inconclusive", reason=reason)
         figures = (
-            f"{self.metric} of {self.model} is {shown(self.metric, score.value)} on {score.n} rows "
-            f"({score.confidence:.0%} interval {shown(self.metric, score.low)} to {shown(self.metric, score.high)})"
+            f"{self.metric} of {self.model} is {shown(score.value, score.scale)} on {score.n} rows "
+            f"({score.confidence:.0%} interval {shown(score.low, score.scale)} to {shown(score.high, score.scale)})"
         )
         if score.low >= self.at_least:
             return Verdict(rule=rule, outcome="pass", reason=f"{figures}, certainly at least {border}")
