@@ -1,0 +1,110 @@
+"""From the recipe's sources to parsed rows: finds the files, reads them, chooses formats, collects all problems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tunesmith.errors import Problem, nearest
+from tunesmith.prepare.candidate import Candidate
+from tunesmith.prepare.detect import choose_format
+from tunesmith.prepare.problems import Problems
+from tunesmith.prepare.reader import SUFFIXES, read_table
+from tunesmith.types.base import digest_file
+from tunesmith.types.dataset import Example, SourceFile
+from tunesmith.types.recipe import SourceSpec
+
+__all__ = ["Parsed", "find_sources", "parse_sources"]
+
+_OTHER_FILES = {
+    ".xlsx": "export the sheet as CSV",
+    ".xls": "export the sheet as CSV",
+    ".parquet": "write it as JSONL (pandas: read_parquet(...).to_json(..., orient='records', lines=True))",
+    ".gz": "unpack it first",
+    ".zip": "unpack it first",
+    ".zst": "unpack it first",
+}
+
+
+class Parsed(NamedTuple):
+    """All rows of all sources in order, and a description of each file."""
+
+    candidates: tuple[Candidate, ...]
+    files: tuple[SourceFile, ...]
+
+
+def find_sources(sources: tuple[SourceSpec, ...], base_dir: Path) -> tuple[Path, ...]:
+    """The file of each source, relative to `base_dir`.
+
+    Raises:
+        DataError: for every source that is missing (with the nearest name in its folder), a folder, of a kind that is
+            not read, or listed twice.
+    """
+    problems = Problems()
+    paths = []
+    for source in sources:
+        path = (base_dir / source.path).resolve()
+        problem = _file_problem(source.path, path)
+        if problem is None and path in paths:
+            problem = Problem("is listed twice", file=source.path, field="sources", fix="remove one of the two entries")
+        if problem:
+            problems.add(problem)
+        paths.append(path)
+    problems.raise_if_any()
+    return tuple(paths)
+
+
+def parse_sources(sources: tuple[SourceSpec, ...], paths: tuple[Path, ...]) -> Parsed:
+    """Every row of every source as a candidate with its conversation.
+
+    Raises:
+        DataError: the problems of all files together, the first twenty shown and the others counted.
+    """
+    problems = Problems()
+    candidates: list[Candidate] = []
+    files: list[SourceFile] = []
+    for source, path in zip(sources, paths, strict=True):
+        with problems.collecting(source.path):
+            read, kind = _parse(source, path, problems)
+            candidates.extend(read)
+            files.append(SourceFile(path=source.path, digest=digest_file(path), format=kind, rows=len(read)))
+    problems.raise_if_any()
+    return Parsed(tuple(candidates), tuple(files))
+
+
+def _parse(source: SourceSpec, path: Path, problems: Problems) -> tuple[list[Candidate], str]:
+    table = read_table(path)
+    name, form = choose_format(source, table.rows)
+    candidates = []
+    for row in table.rows:
+        with problems.collecting(source.path, row.line, row.within):
+            conversation = form.parse(row.fields)
+            identity = conversation.digest()[:16]
+            example = Example(id=identity, source=source.path, line=row.line, conversation=conversation)
+            candidates.append(Candidate(example, source.split))
+    return candidates, f"{name} ({table.container})"
+
+
+def _file_problem(shown: str, path: Path) -> Problem | None:
+    if path.is_dir():
+        inside = sorted(each.name for each in path.iterdir() if each.suffix.lower() in SUFFIXES)[:5]
+        fix = f"name one file in it, for example {inside[0]}" if inside else f"name a file ({', '.join(SUFFIXES)})"
+        return Problem("is a folder, not a file", file=shown, field="path", fix=fix)
+    if not path.is_file():
+        return Problem("there is no such file", file=shown, field="path", fix=_nearby(path))
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        fix = _OTHER_FILES.get(suffix, f"convert or rename it: {', '.join(SUFFIXES)} are read")
+        return Problem(f"files ending in {suffix or 'nothing'!r} are not read", file=shown, field="path", fix=fix)
+    return None
+
+
+def _nearby(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist"
+    names = sorted(each.name for each in path.parent.iterdir() if each.is_file())
+    close = nearest(path.name, names)
+    if close:
+        return f"did you mean {close!r}?"
+    data = [name for name in names if Path(name).suffix.lower() in SUFFIXES][:5]
+    return f"{path.parent} holds {', '.join(data) or 'no data files'}"

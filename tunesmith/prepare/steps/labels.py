@@ -1,0 +1,58 @@
+"""Recognises classification data and puts the recipe's system prompt in front of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tunesmith.errors import DataError, Problem
+from tunesmith.types.conversation import Conversation, Message
+
+__all__ = ["MOST_LABELS", "expand_system", "find_labels", "shared_system", "with_system"]
+
+MOST_LABELS = 200
+_PLACEHOLDER = "{labels}"
+
+
+def find_labels(answers: Sequence[str]) -> tuple[str, ...]:
+    """The sorted distinct answers when this is classification, else ().
+
+    It is when there are 2 to 200 distinct non-empty answers and each is given twice or more on average.
+    """
+    distinct = set(answers)
+    repeats = 2 * len(distinct) <= len(answers)
+    return tuple(sorted(distinct)) if repeats and 2 <= len(distinct) <= MOST_LABELS and all(distinct) else ()
+
+
+def expand_system(system: str | None, labels: Sequence[str], distinct_answers: int) -> str | None:
+    """`system` with every `{labels}` replaced by the comma-separated labels; other braces stay as they are.
+
+    Raises:
+        DataError: `{labels}` is used and the data is not classification.
+    """
+    if system is None or _PLACEHOLDER not in system:
+        return system
+    if not labels:
+        message = f"{_PLACEHOLDER} needs 2 to {MOST_LABELS} distinct answers that repeat; there are {distinct_answers}"
+        fix = f"remove {_PLACEHOLDER}, or check that the right column holds the answers"
+        raise DataError([Problem(message, field="prepare.system", fix=fix)])
+    return system.replace(_PLACEHOLDER, ", ".join(labels))
+
+
+def with_system(conversation: Conversation, system: str | None) -> Conversation:
+    """The conversation with `system` instead of its opening system messages; unchanged when `system` is None."""
+    if system is None:
+        return conversation
+    messages = conversation.messages
+    while messages and messages[0].role in ("system", "developer"):
+        messages = messages[1:]
+    opening = Message(role="system", content=system)
+    return conversation.model_copy(update={"messages": (opening, *messages)})
+
+
+def shared_system(conversations: Iterable[Conversation]) -> str | None:
+    """The system prompt that all conversations open with, or None when they differ or have none."""
+    openings = {
+        conversation.messages[0].content if conversation.messages[0].role in ("system", "developer") else None
+        for conversation in conversations
+    }
+    return openings.pop() if len(openings) == 1 else None
