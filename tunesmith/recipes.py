@@ -10,22 +10,20 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from tunesmith import plugins
+from tunesmith.documents import Document, Place, kind_of, plain, read_document
 from tunesmith.errors import NotFound, Problem, RecipeError, nearest
 from tunesmith.types.base import Value
 from tunesmith.types.recipe import Recipe
 from tunesmith.types.tracked import track, unread
 
 __all__ = ["PLUGIN_PLACES", "effective", "load_recipe", "track", "unread"]
-
-Place = tuple[str | int, ...]
 
 # Where a recipe names a plugin: as a mapping {name, options} or, for the last two, by its name alone. `*` is any item.
 PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
@@ -41,21 +39,6 @@ PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
 _NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
 
 
-class _Document(NamedTuple):
-    """The recipe as plain data, with the line of each place."""
-
-    file: str
-    data: dict[str, Any]
-    lines: dict[Place, int]
-
-    def problem(self, place: Place, message: str, fix: str | None = None) -> Problem:
-        known = place
-        while known and known not in self.lines:
-            known = known[:-1]
-        field = ".".join(str(part) for part in place)
-        return Problem(message, file=self.file, line=self.lines.get(known), field=field or None, fix=fix)
-
-
 def load_recipe(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> Recipe:
     """The checked recipe at `path`, with every default and every plugin's default options filled in.
 
@@ -65,7 +48,7 @@ def load_recipe(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> Rec
     Raises RecipeError carrying all problems found: syntax, unknown or missing fields, bad values, plugins and their
     options, and files that do not exist.
     """
-    document = _read(path)
+    document = read_document(path)
     override_problems = [
         problem for field, text in overrides.items() if (problem := _override(document, field, text)) is not None
     ]
@@ -91,81 +74,19 @@ def effective(recipe: Recipe) -> str:
     return stream.getvalue()
 
 
-def _read(path: Path) -> _Document:
-    file = str(path)
-    if not path.is_file():
-        close = nearest(path.name, [near.name for near in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
-        fix = f"did you mean {path.parent / close}?" if close else None
-        raise RecipeError([Problem("there is no such file", file=file, fix=fix)], message="No recipe to read:")
-    try:
-        loaded = YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        problem = Problem(f"byte {error.start} is not UTF-8", file=file, fix="save the file as UTF-8")
-        raise RecipeError([problem]) from error
-    except MarkedYAMLError as error:
-        raise RecipeError([_syntax_problem(file, error)], message="The recipe is not valid YAML:") from error
-    except YAMLError as error:
-        raise RecipeError([Problem(str(error), file=file)], message="The recipe is not valid YAML:") from error
-    if not isinstance(loaded, CommentedMap):
-        found = "nothing" if loaded is None else f"a {_kind(_plain(loaded))}"
-        problem = Problem(
-            f"a recipe is a mapping of fields, found {found}", file=file, line=1, fix="begin with `name: ...`"
-        )
-        raise RecipeError([problem])
-    lines: dict[Place, int] = dict(_lines(loaded, ()))
-    return _Document(file, _plain(loaded), lines)
-
-
-def _syntax_problem(file: str, error: MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    message = " ".join(str(error.problem or error.context).split())
-    fix = "check the indentation, quotes and colons near this line"
-    if "duplicate key" in message:
-        message, fix = message.split(" with value")[0], "keep one of the two"
-    return Problem(message, file=file, line=mark.line + 1 if mark else None, fix=fix)
-
-
-def _lines(node: object, place: Place) -> Iterator[tuple[Place, int]]:
-    """(place, line counted from 1) of every key and item."""
-    if isinstance(node, CommentedMap):
-        positions = {key: node.lc.key(key)[0] for key in node if key in (node.lc.data or {})}
-        children = list(node.items())
-    elif isinstance(node, CommentedSeq):
-        positions = {index: node.lc.item(index)[0] for index in range(len(node))}
-        children = list(enumerate(node))
-    else:
-        return
-    for key, child in children:
-        if key in positions:
-            yield (*place, key), positions[key] + 1
-        yield from _lines(child, (*place, key))
-
-
-def _plain(node: object) -> Any:
-    """The YAML tree in builtin types, so that it can be validated strictly as JSON."""
-    if isinstance(node, Mapping):
-        return {str(key): _plain(child) for key, child in node.items()}
-    if isinstance(node, list):
-        return [_plain(child) for child in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return None if node is None else str(node)
-
-
-def _override(document: _Document, field: str, text: str) -> Problem | None:
+def _override(document: Document, field: str, text: str) -> Problem | None:
     """Set one field in the document; a Problem when the path leads through something that is no mapping or list."""
     *path, last = field.split(".")
     node: Any = document.data
-    for part in path:
+    for depth, part in enumerate(path, start=1):
         if isinstance(node, dict):
-            node = node.setdefault(part, {})
+            node = node.setdefault(part, _fresh(tuple(path[:depth])))
         elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
         else:
             return Problem(f"there is no {part!r} to set a field in", file="--set", field=field)
     try:
-        value = _plain(YAML(typ="safe").load(text))
+        value = plain(YAML(typ="safe").load(text))
     except YAMLError:
         return Problem(f"{text!r} is not a YAML value", file="--set", field=field, fix="quote it")
     if isinstance(node, dict):
@@ -177,7 +98,15 @@ def _override(document: _Document, field: str, text: str) -> Problem | None:
     return Problem(f"there is no {last!r} to set", file="--set", field=field)
 
 
-def _validate(model: type[Value], data: object, place: Place, document: _Document) -> tuple[Any | None, list[Problem]]:
+def _fresh(place: Place) -> dict[str, Any]:
+    """What a mapping begins as that only an override mentions: empty, or the default plugin where one is chosen."""
+    if place not in PLUGIN_PLACES:
+        return {}
+    stage, field = place
+    return {"name": getattr(Recipe.model_fields[str(stage)].default, str(field)).name}
+
+
+def _validate(model: type[Value], data: object, place: Place, document: Document) -> tuple[Any | None, list[Problem]]:
     """`data` as `model`, or None and the problems. Strict: `epochs: "3"` and `epochs: true` are refused."""
     try:
         return model.model_validate_json(json.dumps(data), strict=True), []
@@ -185,7 +114,7 @@ def _validate(model: type[Value], data: object, place: Place, document: _Documen
         return None, [_problem_of(dict(detail), model, place, document) for detail in error.errors()]
 
 
-def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, document: _Document) -> Problem:
+def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, document: Document) -> Problem:
     """One pydantic error in the words of a recipe's author."""
     location: Place = detail["loc"]
     value, kind, context = detail["input"], detail["type"], detail.get("ctx", {})
@@ -204,7 +133,7 @@ def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, do
     if kind == "value_error":
         return document.problem(here, str(context["error"]))
     message = detail["msg"][0].lower() + detail["msg"][1:]
-    shown = f"found {_kind(value)}" if isinstance(value, dict | list) else f"found {json.dumps(value)}"
+    shown = f"found {kind_of(value)}" if isinstance(value, dict | list) else f"found {json.dumps(value)}"
     return document.problem(here, f"{message.removeprefix('input ')}, {shown}")
 
 
@@ -224,7 +153,7 @@ def _choices(word: str, allowed: Any) -> str:
     return f"did you mean {close!r}? {listed}" if close else listed
 
 
-def _check_plugins(data: dict[str, Any], document: _Document) -> tuple[dict[str, Any], list[Problem]]:
+def _check_plugins(data: dict[str, Any], document: Document) -> tuple[dict[str, Any], list[Problem]]:
     """`data` with the plugins' default options filled in, and what is wrong with the plugins it names."""
     filled = json.loads(json.dumps(data))
     problems: list[Problem] = []
@@ -265,7 +194,7 @@ def _find(node: Any, pattern: Place, place: Place) -> Iterator[tuple[Place, Any,
             yield (*place, key), node, key
 
 
-def _check_files(data: dict[str, Any], folder: Path, document: _Document) -> Iterator[Problem]:
+def _check_files(data: dict[str, Any], folder: Path, document: Document) -> Iterator[Problem]:
     for place, owner, key in _find(data, ("prepare", "sources", "*", "path"), ()):
         path = owner[key]
         if not isinstance(path, str) or (folder / path).is_file():
@@ -277,7 +206,7 @@ def _check_files(data: dict[str, Any], folder: Path, document: _Document) -> Ite
         yield document.problem(place, f"{path!r}: {message}", fix)
 
 
-def _check_rules(data: dict[str, Any], document: _Document) -> Iterator[Problem]:
+def _check_rules(data: dict[str, Any], document: Document) -> Iterator[Problem]:
     """Gate rules may only judge what the evaluation measures."""
     measured = {"metric": data["evaluate"]["metrics"]}
     measured["model"] = measured["baseline"] = data["evaluate"]["compare"]
@@ -287,8 +216,3 @@ def _check_rules(data: dict[str, Any], document: _Document) -> Iterator[Problem]
                 where = "evaluate.metrics" if option == "metric" else "evaluate.compare"
                 fix = f"add it to {where}, or choose one of: {', '.join(available)}"
                 yield document.problem(("gate", "rules", index, option), f"{rule[option]!r} is not measured", fix)
-
-
-def _kind(value: object) -> str:
-    names = {dict: "mapping", list: "list", str: "text", bool: "truth value", int: "number", float: "number"}
-    return names.get(type(value), "nothing" if value is None else type(value).__name__)

@@ -1,0 +1,227 @@
+"""A recipe is accepted whole, or refused with every problem, its line, and what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunesmith.errors import Problem, RecipeError
+from tunesmith.recipes import effective, load_recipe
+from tunesmith.types.recipe import Recipe
+
+MINIMAL = """\
+name: disputes
+prepare:
+  sources:
+    - path: rows.jsonl
+release:
+  name: disputes
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str, **overrides: str) -> tuple[Problem, ...]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(folder, text), {field.replace("__", "."): value for field, value in overrides.items()})
+    return caught.value.problems
+
+
+def only(folder: Path, text: str, **overrides: str) -> Problem:
+    (problem,) = problems(folder, text, **overrides)
+    return problem
+
+
+def test_defaults_and_plugin_options_are_filled_in(folder):
+    recipe = load_recipe(write(folder, MINIMAL))
+    assert recipe.train.epochs == 2
+    assert recipe.train.method.name == "lora"
+    assert set(recipe.train.method.options) >= {"rank", "alpha", "dropout"}
+
+
+def test_a_default_written_out_is_the_same_recipe(folder):
+    implicit = load_recipe(write(folder, MINIMAL))
+    explicit = load_recipe(write(folder, effective(implicit)))
+    assert explicit == implicit
+    assert explicit.content_digest() == implicit.content_digest()
+
+
+def test_numbers_may_be_written_as_people_write_them(folder):
+    recipe = load_recipe(write(folder, MINIMAL + "train: {learning_rate: 1e-4, weight_decay: 0, epochs: 3}\n"))
+    assert (recipe.train.learning_rate, recipe.train.weight_decay, recipe.train.epochs) == (1e-4, 0.0, 3)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(folder):
+    (folder / "recipe.yaml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert load_recipe(folder / "recipe.yaml").name == "disputes"
+
+
+def test_all_problems_are_reported_at_once_in_order_of_lines(folder):
+    text = """\
+name: disputes
+prepare:
+  sources:
+    - path: row.jsonl
+      format: chatt
+  deduplicate: normalized
+train:
+  epocs: 3
+  batch_size: 0
+  method: {name: lorra}
+evaluate:
+  metrics: [accuracy, acuracy]
+"""
+    found = problems(folder, text)
+    assert [(problem.line, problem.field) for problem in found] == [
+        (None, "release"),
+        (4, "prepare.sources.0.path"),
+        (5, "prepare.sources.0.format"),
+        (6, "prepare.deduplicate"),
+        (8, "train.epocs"),
+        (9, "train.batch_size"),
+        (10, "train.method.name"),
+        (12, "evaluate.metrics.1"),
+    ]
+    fixes = {problem.field: problem.fix or "" for problem in found}
+    assert fixes["release"] == "add it"
+    assert fixes["prepare.sources.0.path"] == "did you mean 'rows.jsonl'?"
+    assert fixes["prepare.sources.0.format"].startswith("did you mean 'chat'? allowed: ")
+    assert fixes["prepare.deduplicate"] == "did you mean 'normalised'? allowed: off, exact, normalised"
+    assert fixes["train.epocs"].startswith("did you mean 'epochs'? allowed: method, objective")
+    assert fixes["train.method.name"].startswith("did you mean 'lora'?")
+    assert fixes["evaluate.metrics.1"].startswith("did you mean 'accuracy'?")
+    assert all(problem.file == str(folder / "recipe.yaml") for problem in found)
+
+
+def test_the_message_is_readable_as_it_is(folder):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(folder, MINIMAL + "train:\n  epochs: 0\n"))
+    file = folder / "recipe.yaml"
+    assert str(caught.value) == (
+        f"The recipe {file} has 1 problem:\n  {file}:8: train.epochs: should be greater than or equal to 1, found 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "message"),
+    [
+        ("train: {epochs: '3'}", "train.epochs", "should be a valid integer, found \"3\""),
+        ("train: {epochs: true}", "train.epochs", "should be a valid integer, found true"),
+        ("train: {epochs: 2.5}", "train.epochs", "found 2.5"),
+        ("train: {epochs: [1]}", "train.epochs", "found a list"),
+        ("train: {epochs: }", "train.epochs", "found null"),
+        ("train: {learning_rate: .inf}", "train.learning_rate", "finite"),
+        ("train: {learning_rate: .nan}", "train.learning_rate", "found NaN"),
+        ("train: {learning_rate: 0}", "train.learning_rate", "greater than 0"),
+        ("train: {accumulate: 32}", "train", "accumulate (32) cannot exceed batch_size (16)"),
+        ("train: fast", "train", "found \"fast\""),
+        ("train: {schedule: cosin}", "train.schedule", "'cosin' is not allowed"),
+        ("evaluate: {compare: [tuned, bass]}", "evaluate.compare.1", "'bass' is not allowed"),
+        ("model: {base: 3}", "model.base", "should be a valid string, found 3"),
+        ("modle: {base: x}", "modle", "there is no such field"),
+        ("train: {method: {rank: 4}}", "train.method.name", "is missing"),
+        ("train: {method: {name: lora, rank: 0}}", "train.method.rank", "found 0"),
+        ("train: {method: {name: lora, rnak: 4}}", "train.method.rnak", "there is no such field"),
+        ("gate: {rules: [{name: beats, metric: macro_f2}]}", "gate.rules.0.metric", "'macro_f2' is not measured"),
+        ("gate: {rules: [{name: beat}]}", "gate.rules.0.name", "'beat' is not known"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_mistake_names_field_and_value(folder, line, field, message):
+    problem = only(folder, MINIMAL + line + "\n")
+    assert problem.field == field
+    assert message in problem.message
+    assert problem.line == 7
+
+
+def test_names_must_fit_in_references_and_paths(folder):
+    problem = only(folder, MINIMAL.replace("name: disputes\nprepare", "name: My Model\nprepare"))
+    assert (problem.line, problem.field) == (1, "name")
+    assert "lower-case" in (problem.fix or "")
+
+
+def test_splits_must_leave_training_rows(folder):
+    text = MINIMAL.replace("release:", "  split: {validation: 0.5, test: 0.5}\nrelease:")
+    assert "training rows remain" in only(folder, text).message
+
+
+def test_a_source_that_is_a_folder_or_absent(folder):
+    (folder / "more").mkdir()
+    assert "is a folder" in only(folder, MINIMAL.replace("rows.jsonl", "more")).message
+    problem = only(folder, MINIMAL.replace("rows.jsonl", "elsewhere/x.csv"))
+    assert "no such file" in problem.message
+    assert str(folder) in (problem.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("name: [a\n", 2, "expected"),
+        ("name: a\nname: b\n", 2, "found duplicate key \"name\""),
+        ("name: a\n\tprepare: b\n", 2, "cannot start any token"),
+        ("", 1, "found nothing"),
+        ("# only a comment\n", 1, "found nothing"),
+        ("- a\n- b\n", 1, "found a list"),
+        ("just text\n", 1, "found a text"),
+        ("name: a\n---\nname: b\n", 2, "another document"),
+    ],
+)  # fmt: skip
+def test_what_is_no_recipe_at_all(folder, text, line, message):
+    problem = only(folder, text)
+    assert message in problem.message
+    assert problem.line == line
+
+
+def test_a_file_that_is_not_utf8(folder):
+    (folder / "recipe.yaml").write_bytes("name: café\n".encode("latin-1"))
+    with pytest.raises(RecipeError, match="UTF-8"):
+        load_recipe(folder / "recipe.yaml")
+
+
+def test_a_missing_recipe_names_the_nearest_file(folder):
+    write(folder, MINIMAL)
+    with pytest.raises(RecipeError, match=r"did you mean .*recipe\.yaml"):
+        load_recipe(folder / "recipes.yaml")
+    with pytest.raises(RecipeError, match="no such file"):
+        load_recipe(folder / "nowhere" / "recipe.yaml")
+
+
+def test_overrides_replace_what_the_file_says(folder):
+    path = write(folder, MINIMAL)
+    recipe = load_recipe(path, {"train.epochs": "7", "train.method.rank": "4", "prepare.sources.0.split": "train"})
+    assert recipe.train.epochs == 7
+    assert recipe.prepare.sources[0].split == "train"
+
+
+def test_wrong_overrides_are_problems_too(folder):
+    assert only(folder, MINIMAL, train__epochs="many").field == "train.epochs"
+    assert only(folder, MINIMAL, name__x__y="1").file == "--set"
+    assert "not a YAML value" in only(folder, MINIMAL, train__epochs="[1").message
+    assert only(folder, MINIMAL, prepare__sources__5__path="x").field == "prepare.sources.5.path"
+
+
+def test_the_effective_recipe_shows_every_field(folder):
+    text = effective(load_recipe(write(folder, MINIMAL)))
+    for stage, field in Recipe.model_fields.items():
+        assert f"{stage}:" in text
+        inner = getattr(field.annotation, "model_fields", {})
+        assert all(f"  {name}:" in text for name in inner)
+
+
+def test_anchors_and_merge_keys_are_read(folder):
+    text = MINIMAL.replace("    - path: rows.jsonl", "    - &rows {path: rows.jsonl}\n    - {<<: *rows, split: test}")
+    recipe = load_recipe(write(folder, text))
+    assert [(source.path, source.split) for source in recipe.prepare.sources] == [
+        ("rows.jsonl", "auto"),
+        ("rows.jsonl", "test"),
+    ]
