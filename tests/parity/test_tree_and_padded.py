@@ -1,0 +1,101 @@
+"""The prefix tree, padded rows and the model's own forward give the same losses and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tunesmith.models.methods.lora import Lora
+from tunesmith.models.template import Renderer
+from tunesmith.models.weights import load_base
+from tunesmith.train import attention
+from tunesmith.train.forward import attention_backend, score, score_plainly
+from tunesmith.train.selfchecks import leak_probe
+from tunesmith.types.conversation import Conversation, Rendered
+
+SYSTEM = "Answer with one word."
+TURNS: dict[str, list[tuple[str | None, list[str]]]] = {
+    "shared system prompt": [(SYSTEM, ["hello", "hi"]), (SYSTEM, ["who are you, please?", "me"]), (SYSTEM, ["help", "no"])],
+    "nothing shared": [("A", ["one", "1"]), ("B and more", ["two", "2"]), (None, ["three", "3"])],
+    "shared turns": [
+        (SYSTEM, ["a", "b", "c", "d"]),
+        (SYSTEM, ["a", "b", "c", "e and a longer end"]),
+        (SYSTEM, ["a", "b"]),
+        (SYSTEM, ["a", "x", "c", "d"]),
+    ],
+    "equal rows": [(SYSTEM, ["a", "b"]), (SYSTEM, ["a", "b"])],
+    "one row": [(SYSTEM, ["a", "b"])],
+}
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> Any:
+    attention.register()
+    base = load_base(tiny, "float32", attention=attention.ATTENTION)
+    wrapped = Lora(rank=4).wrap(base, seed=0).train()
+    with torch.no_grad():  # B starts at zero; move it so that every product matters
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0.0, 0.2)
+    return wrapped
+
+
+@pytest.fixture(params=sorted(TURNS))
+def rows(request: pytest.FixtureRequest, tiny: Path, chat: Callable[..., Conversation]) -> Iterator[list[Rendered]]:
+    renderer = Renderer(tiny)
+    yield [renderer.render(chat(system, *turns)) for system, turns in TURNS[request.param]]
+
+
+def loss_and_gradients(model: Any, rows: list[Rendered], how: str) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    with attention_backend(model, attention.ATTENTION if how == "tree" else "sdpa"):
+        if how == "plain":
+            loss = -torch.cat(score_plainly(model, rows)).sum() / sum(row.trained_tokens for row in rows)
+        else:
+            scored = score(model, rows, how)
+            loss = -(scored.logprobs * scored.weights).sum() / scored.weights.sum()
+        loss.backward()
+    gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+    return loss.item(), gradients
+
+
+@pytest.mark.parametrize("how", ["tree", "padded"])
+def test_loss_and_gradients_equal_the_plain_forward(model: Any, rows: list[Rendered], how: str) -> None:
+    expected, expected_gradients = loss_and_gradients(model, rows, "plain")
+    got, got_gradients = loss_and_gradients(model, rows, how)
+    assert got == pytest.approx(expected, rel=1e-5)
+    assert (got_gradients - expected_gradients).norm() / expected_gradients.norm() < 1e-5
+
+
+def test_the_fused_layers_equal_peft(model: Any, rows: list[Rendered], tiny: Path) -> None:
+    loss, gradients = loss_and_gradients(model, rows, "tree")
+    base = load_base(tiny, "float32", attention=attention.ATTENTION)
+    plain = Lora(rank=4, dropout=1e-9).wrap(base, seed=0).train()  # any dropout keeps peft's own forward
+    plain.load_state_dict(model.state_dict())
+    for module in plain.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    expected, expected_gradients = loss_and_gradients(plain, rows, "tree")
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert (gradients - expected_gradients).norm() / expected_gradients.norm() < 1e-5
+
+
+def test_leak_probe_holds_for_the_tree(model: Any, rows: list[Rendered]) -> None:
+    assert leak_probe(model, rows[0]).passed
+
+
+def test_leak_probe_catches_attention_without_a_mask(
+    model: Any, rows: list[Rendered], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaky(tree: Any, dtype: Any, device: Any) -> Any:
+        plan = attention.plan_attention(tree, dtype, device)
+        every = torch.arange(tree.size)
+        group = attention.Group(every, every, torch.zeros(1, 1, tree.size, tree.size), 1)
+        return plan._replace(groups=(group,), restore=every)
+
+    monkeypatch.setattr("tunesmith.train.forward.plan_attention", leaky)
+    assert not leak_probe(model, rows[0]).passed
