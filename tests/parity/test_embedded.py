@@ -198,9 +198,11 @@ def test_family_is_served_faithfully(family: str) -> None:
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
     opt = {"ffn_dim": 64, "word_embed_proj_dim": 32}
     config = AutoConfig.for_model(family, vocab_size=128, **sizes, **other, **experts, **opt, **gpt2, **special)
+    # torch's grouped matrix product, which runs the experts, does not take float64.
+    precision = torch.float32 if "moe" in family else torch.float64
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float64).eval()
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=precision).eval()
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, 0.0, 0.2)
