@@ -32,7 +32,7 @@ def choose_format(source: SourceSpec, rows: Sequence[Row]) -> tuple[str, Format]
     name plays no part. `columns:` in the recipe means the columns format.
 
     Raises:
-        DataError: no format fits, several fit equally well, or the recipe's choice does not exist or contradicts itself.
+        DataError: no format fits, several fit equally well, or the recipe's choice does not exist.
     """
     if source.columns is not None:
         if source.format not in ("auto", "columns"):
@@ -108,7 +108,8 @@ def _named(name: str) -> Format:
 
 def _load(name: str, options: ColumnMapping | None = None) -> Format:
     plugin = plugins.load(FOLDER, name)
-    return cast(Format, plugin.model_validate(options.model_dump() if options else {}))
+    given = {"prompt": options.prompt, "completion": options.completion, "system": options.system} if options else {}
+    return cast(Format, plugin.model_validate(given))
 
 
 def _keys(rows: Sequence[Row]) -> str:

@@ -14,6 +14,7 @@ from tunesmith.prepare.table import Row, Table
 __all__ = ["read_json"]
 
 _SPACE = re.compile(r"[ \t\n]*")
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _Found(NamedTuple):
@@ -188,7 +189,18 @@ def _decode(text: str, offset: int, line: int, *, last: bool) -> _Found:
         raise DataError(
             [Problem(f"a number cannot be read: {error}", line=line, fix="write it as text, in quotes")]
         ) from None
+    if _HALF_CHARACTER.search(text, offset, end):
+        _refuse_half_characters(value, line)
     return _Found(value, line, end)
+
+
+def _refuse_half_characters(value: Any, line: int) -> None:
+    """Escapes above \\ud800 come in pairs; half a pair is no character and cannot be written back."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("ascii", "backslashreplace").decode()
+        _refuse(f"{half} is half a character", line, "write the text as UTF-8, or the escape's other half after it")
 
 
 def _decoder() -> json.JSONDecoder:

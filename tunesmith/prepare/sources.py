@@ -79,7 +79,7 @@ def _parse(source: SourceSpec, path: Path, problems: Problems) -> tuple[list[Can
     for row in table.rows:
         with problems.collecting(source.path, row.line, row.within):
             conversation = form.parse(row.fields)
-            identity = conversation.digest()[:16]
+            identity = conversation.content_digest()[:16]
             example = Example(id=identity, source=source.path, line=row.line, conversation=conversation)
             candidates.append(Candidate(example, source.split))
     return candidates, f"{name} ({table.container})"

@@ -111,7 +111,10 @@ class SplitStatistics(Value):
 
 
 class DatasetManifest(Value):
-    """Everything known about a prepared dataset. `digest` addresses it under home/datasets."""
+    """Everything known about a prepared dataset. `digest` addresses it under home/datasets.
+
+    `split_digests` are the SHA-256 of the splits' files, by which a damaged dataset is noticed.
+    """
 
     digest: str
     sources: tuple[SourceFile, ...]
@@ -120,3 +123,4 @@ class DatasetManifest(Value):
     proof: RenderingProof
     system_prompt: str | None = None
     labels: tuple[str, ...] = ()
+    split_digests: dict[SplitName, str] = {}

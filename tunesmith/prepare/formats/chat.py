@@ -44,7 +44,7 @@ class Chat(Value):
         return 1.0 if fits else 0.5
 
     def parse(self, row: Mapping[str, Any]) -> Conversation:
-        """The conversation of one row. Raises DataError with every problem and its field, such as `messages[2].role`."""
+        """The conversation of one row. Raises DataError: every problem with its field, such as `messages[2].role`."""
         problems: list[Problem] = []
         for key in ("functions", "function_call"):
             if row.get(key) is not None:

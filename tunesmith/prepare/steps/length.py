@@ -1,4 +1,4 @@
-"""Drops rows that are longer than the recipe allows. Nothing is ever truncated: half an answer teaches to stop early."""
+"""Drops rows that are longer than the recipe allows. Nothing is truncated: half an answer teaches to stop early."""
 
 from __future__ import annotations
 

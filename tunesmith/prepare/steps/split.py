@@ -24,17 +24,15 @@ _Group = list[int]
 
 
 def assign_splits(candidates: Sequence[Candidate], spec: SplitSpec, *, classification: bool) -> tuple[Candidate, ...]:
-    """The candidates in their order, each `auto` one with the split it got; `auto` stratification follows `classification`.
+    """The candidates in their order, each `auto` one with its split; `stratify: auto` stratifies classification data.
 
     A split with a fraction above 0 gets at least one row when there are rows enough (rounding never empties it).
     """
     stratified = spec.stratify == "yes" or (spec.stratify == "auto" and classification)
     strata = _strata(candidates, spec.seed, stratified=stratified)
     total = sum(len(group) for groups in strata for group in groups)
-    wanted: dict[SplitName, int] = {
-        name: max(1, round(total * fraction)) if fraction and total else 0
-        for name, fraction in (("test", spec.test), ("validation", spec.validation))
-    }
+    fractions: tuple[tuple[SplitName, float], ...] = (("test", spec.test), ("validation", spec.validation))
+    wanted = {name: max(1, round(total * fraction)) if fraction and total else 0 for name, fraction in fractions}
     places: dict[int, SplitName] = {}
     before = 0
     for groups in strata:
@@ -65,7 +63,7 @@ def _divide(groups: Sequence[_Group], due: dict[SplitName, int]) -> dict[int, Sp
     left = dict(due)
     for position, group in enumerate(groups):
         last = position == len(groups) - 1 and "train" not in places.values()
-        fits = (name for name in ("test", "validation") if len(group) <= left[name])
+        fits = (name for name, rows in left.items() if len(group) <= rows)
         place: SplitName = "train" if last else next(fits, "train")
         if place != "train":
             left[place] -= len(group)

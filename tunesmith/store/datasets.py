@@ -1,0 +1,133 @@
+"""Prepared datasets on disk: `home/datasets/<first 16 digits of the digest>/{manifest.json, <split>.jsonl}`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tunesmith.errors import DataError, NotFound, Problem, nearest
+from tunesmith.types.base import digest_file
+from tunesmith.types.dataset import SPLITS, DatasetManifest, Example, SplitName
+
+__all__ = ["StoredDataset", "dataset_path", "load_dataset", "save_dataset"]
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A prepared dataset and the folder it lies in."""
+
+    manifest: DatasetManifest
+    path: Path
+
+    @property
+    def system_prompt(self) -> str | None:
+        """The system prompt that every row opens with, or None when rows differ or have none."""
+        return self.manifest.system_prompt
+
+    def examples(self, split: SplitName) -> tuple[Example, ...]:
+        """All examples of `split` in their stored order.
+
+        Raises:
+            NotFound: the dataset has no such split.
+            DataError: the split's file is not what was written.
+        """
+        if split not in self.manifest.splits:
+            there = ", ".join(self.manifest.splits)
+            raise NotFound(f"The dataset {self.manifest.digest[:16]} has no {split} split.", hint=f"It has: {there}")
+        _check_split(self.manifest, self.path, split)
+        with (self.path / f"{split}.jsonl").open(encoding="utf-8") as lines:
+            return tuple(Example.model_validate_json(line) for line in lines)
+
+
+def dataset_path(home: Path, digest: str) -> Path:
+    """The folder of the dataset with `digest`, whether or not it exists."""
+    return home / "datasets" / digest[:16]
+
+
+def load_dataset(home: Path, digest: str) -> StoredDataset:
+    """The stored dataset whose digest is, or begins with at least 16 digits of, `digest`.
+
+    Raises:
+        NotFound: there is none; names the nearest.
+        DataError: a file of it is missing, cut off or changed.
+    """
+    path = dataset_path(home, digest)
+    if len(digest) < 16 or not path.is_dir():
+        there = sorted(each.name for each in path.parent.glob("*") if (each / _MANIFEST).is_file())
+        close = nearest(digest[:16], there)
+        hint = f"Did you mean {close}?" if close else f"Stored: {', '.join(there) or 'none'}. Run: tunesmith prepare"
+        raise NotFound(f"There is no dataset {digest!r} in {path.parent}.", hint=hint)
+    try:
+        manifest = DatasetManifest.model_validate_json((path / _MANIFEST).read_bytes())
+    except OSError:
+        raise _damaged(path / _MANIFEST, "is missing") from None
+    except ValidationError as error:
+        raise _damaged(path / _MANIFEST, f"cannot be read ({error.error_count()} faults)") from None
+    if not manifest.digest.startswith(digest):
+        raise _damaged(path / _MANIFEST, f"belongs to the dataset {manifest.digest}")
+    for split in manifest.splits:
+        _check_split(manifest, path, split)
+    return StoredDataset(manifest, path)
+
+
+def save_dataset(
+    home: Path, manifest: DatasetManifest, examples: Mapping[SplitName, Sequence[Example]]
+) -> StoredDataset:
+    """Write the dataset into a temporary folder and rename it into place; `split_digests` is filled in.
+
+    A dataset that another process stored meanwhile under the same digest is kept and returned.
+    """
+    path = dataset_path(home, manifest.digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        digests = {split: _write_split(temporary / f"{split}.jsonl", examples[split]) for split in manifest.splits}
+        complete = manifest.model_copy(update={"split_digests": digests})
+        _write(temporary / _MANIFEST, complete.model_dump_json(indent=2) + "\n")
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not (path / _MANIFEST).is_file():
+                raise
+            return load_dataset(home, manifest.digest)
+        return StoredDataset(complete, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_split(path: Path, examples: Sequence[Example]) -> str:
+    _write(path, "".join(f"{example.model_dump_json()}\n" for example in examples))
+    return digest_file(path)
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _check_split(manifest: DatasetManifest, path: Path, split: SplitName) -> None:
+    file = path / f"{split}.jsonl"
+    if split not in SPLITS or not file.is_file():
+        raise _damaged(file, "is missing")
+    if digest_file(file) != manifest.split_digests.get(split):
+        expected = manifest.splits[split].rows
+        with file.open("rb") as stream:
+            found = sum(1 for _ in stream)
+        detail = f"{found} rows instead of {expected}" if found != expected else "a changed row"
+        raise _damaged(file, f"is not what was stored: it has {detail}")
+
+
+def _damaged(file: Path, what: str) -> DataError:
+    fix = f"remove the folder {file.parent} and run tunesmith prepare again"
+    return DataError([Problem(what, file=str(file), fix=fix)], message="The stored dataset is damaged.")
