@@ -82,7 +82,9 @@ def reference_logprobs(model: Any, prompt: tuple[int, ...], answer: list[int]) -
 
 def test_greedy_answers_equal_transformers_generate(base: Path, prompts: list[tuple[int, ...]]) -> None:
     model = load_base(base, "float32")
-    found = with_engine(base, lambda engine: asyncio.gather(*(ask(engine, prompt) for prompt in prompts)), step_tokens=64)
+    found = with_engine(
+        base, lambda engine: asyncio.gather(*(ask(engine, prompt) for prompt in prompts)), step_tokens=64
+    )
     for prompt, events in zip(prompts, found, strict=True):
         given = torch.tensor([prompt])
         whole = model.generate(given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=10)
@@ -92,7 +94,9 @@ def test_greedy_answers_equal_transformers_generate(base: Path, prompts: list[tu
 
 
 @pytest.mark.parametrize("options", [{}, {"step_tokens": 16, "max_running": 2}, {"prefix_tokens": 0}])
-def test_scores_equal_transformers_logprobs(base: Path, prompts: list[tuple[int, ...]], options: dict[str, Any]) -> None:
+def test_scores_equal_transformers_logprobs(
+    base: Path, prompts: list[tuple[int, ...]], options: dict[str, Any]
+) -> None:
     model, answer = load_base(base, "float32"), Renderer(base).answer_ids("a label of twenty characters or more")
 
     async def score(engine: Any) -> list[tuple[float, ...]]:
@@ -258,7 +262,9 @@ WRONG_WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] =
     "half missing": (lambda tensors: tensors.pop(_first(tensors, "lora_B")), "has only lora_A"),
     "wrong shape": (lambda tensors: tensors.update({_first(tensors, "lora_A"): torch.ones(4, 5)}), "the layer takes"),
     "no such module": (
-        lambda tensors: tensors.update({"base_model.model.model.layers.9.mlp.up_proj.lora_A.weight": torch.ones(4, 32)}),
+        lambda tensors: tensors.update(
+            {"base_model.model.model.layers.9.mlp.up_proj.lora_A.weight": torch.ones(4, 32)}
+        ),
         "not a linear layer",
     ),
     "foreign tensor": (lambda tensors: tensors.update({"lm_head.weight": torch.ones(2)}), "not served"),

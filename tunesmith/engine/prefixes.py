@@ -81,8 +81,7 @@ class PrefixCache:
         given_up = [
             known
             for known in self._entries
-            if known.adapter == entry.adapter
-            and shared_prefix(known.tokens, entry.tokens, size) == len(known.tokens)
+            if known.adapter == entry.adapter and shared_prefix(known.tokens, entry.tokens, size) == len(known.tokens)
         ]
         self._entries = [known for known in self._entries if known not in given_up]
         self._entries.append(entry)

@@ -15,7 +15,9 @@ class SpanAllocator:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._free: list[tuple[int, int]] = [(0, capacity)] if capacity else []  # (start, length), sorted, never adjacent
+        self._free: list[tuple[int, int]] = (
+            [(0, capacity)] if capacity else []
+        )  # (start, length), sorted, never adjacent
 
     @property
     def free(self) -> int:

@@ -47,9 +47,7 @@ class Answer(NamedTuple):
         return self.events[-1].finish_reason
 
 
-async def answer(
-    subject: Subject, prompt: tuple[int, ...], *, adapter: str | None = None, **sampling: Any
-) -> Answer:
+async def answer(subject: Subject, prompt: tuple[int, ...], *, adapter: str | None = None, **sampling: Any) -> Answer:
     """Collect one answer of at most 12 tokens (unless `max_tokens` is given)."""
     request = GenerationRequest(prompt_ids=prompt, adapter=adapter, sampling=Sampling(**{"max_tokens": 12} | sampling))
     events = [event async for event in subject.engine.submit(request)]

@@ -78,7 +78,10 @@ class PackedStep:
         self.pool = pool
         self.segments = segments
         self.slots = torch.cat(
-            [torch.arange(part.start + part.context - (part.last - part.first), part.start + part.context) for part in segments]
+            [
+                torch.arange(part.start + part.context - (part.last - part.first), part.start + part.context)
+                for part in segments
+            ]
         )
         self._masks: dict[tuple[int, int, int, torch.dtype], Tensor | None] = {}
 
@@ -93,7 +96,9 @@ class PackedStep:
         low = max(0, first_query - window + 1)
         key = (index, window, groups, dtype)
         if key not in self._masks:
-            self._masks[key] = None if length == 1 else _mask(first_query, low, part.context, window, dtype).repeat(groups, 1)
+            self._masks[key] = (
+                None if length == 1 else _mask(first_query, low, part.context, window, dtype).repeat(groups, 1)
+            )
         return low, self._masks[key]
 
 
@@ -113,7 +118,9 @@ def packed_attention(
     step: PackedStep | None = options.get("packed_step")
     unsupported = [name for name in _UNSUPPORTED if options.get(name) is not None]
     if step is None or unsupported or attention_mask is not None:
-        raise ModelError(f"{type(module).__name__} cannot be served packed (unsupported: {unsupported or 'attention call'}).")
+        raise ModelError(
+            f"{type(module).__name__} cannot be served packed (unsupported: {unsupported or 'attention call'})."
+        )
     scaling = options.get("scaling")
     scale = float(scaling) if scaling is not None else float(query.shape[-1]) ** -0.5
     layer = int(module.layer_idx)
@@ -131,7 +138,9 @@ def packed_attention(
     return output.unsqueeze(0), None
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, softcap: float | None) -> Tensor:
+def _attend(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, softcap: float | None
+) -> Tensor:
     """[K, Q, D] x [K, L, D] -> [K, Q, D], with Gemma 2's soft capping of scores where asked for."""
     if softcap is None:
         attended = scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=scale)

@@ -10,8 +10,8 @@ import torch
 
 from tunesmith.engine.admission import check_request, check_score
 from tunesmith.engine.backends._jobs import generation, scoring
-from tunesmith.engine.backends._lora import LoraWeights, read_lora
 from tunesmith.engine.backends._loop import Loop
+from tunesmith.engine.backends._lora import LoraWeights, read_lora
 from tunesmith.engine.backends._packed import PackedModel, Slice
 from tunesmith.engine.detokenise import Codec
 from tunesmith.engine.engine import GenerationRequest, TokenEvent
@@ -20,7 +20,7 @@ from tunesmith.engine.schedule import Limits
 from tunesmith.errors import EngineError, ModelError, NotFound
 from tunesmith.models.adapter import adapter_digest, read_identity
 
-__all__ = ["EmbeddedEngine", "PROBE_TOKENS"]
+__all__ = ["PROBE_TOKENS", "EmbeddedEngine"]
 
 # Slots kept out of the scheduler's hands for probing adapters.
 PROBE_TOKENS = 8
@@ -29,7 +29,9 @@ PROBE_TOKENS = 8
 class EmbeddedEngine:
     """Continuous batching over a transformers model in this process, a different adapter per request if wanted."""
 
-    def __init__(self, model: PackedModel, codec: Codec, limits: Limits, *, base_digest: str, threads: int | None) -> None:
+    def __init__(
+        self, model: PackedModel, codec: Codec, limits: Limits, *, base_digest: str, threads: int | None
+    ) -> None:
         self._model = model
         self._codec = codec
         self._base_digest = base_digest
@@ -55,7 +57,9 @@ class EmbeddedEngine:
         check_request(request, adapters=self._available, vocabulary=self._model.vocabulary, context=self._context)
         return self._stream(request)
 
-    async def score(self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
+    async def score(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
+    ) -> tuple[float, ...]:
         """Natural-log probabilities [A] of the answer's tokens."""
         self._check_open()
         vocabulary, context = self._model.vocabulary, self._context
@@ -132,7 +136,9 @@ class EmbeddedEngine:
         try:
             difference = float((self._probe(digest) - self._probe(None)).abs().max())
             if not difference > 0.0:
-                raise ModelError(f"The adapter {digest[:12]} changes nothing: a probe prompt has the logits of the base model.")
+                raise ModelError(
+                    f"The adapter {digest[:12]} changes nothing: a probe prompt has the logits of the base model."
+                )
         except BaseException:
             self._model.adapters.remove(digest)
             raise

@@ -136,7 +136,9 @@ class Loop:
     def _enqueue(self, job: Job) -> None:
         if self._stopped is not None:
             job.outbox.put(EngineError(self._stopped.message))
-        elif job.adapter is not None and (job.adapter in self._draining or job.adapter not in self.model.adapters.names()):
+        elif job.adapter is not None and (
+            job.adapter in self._draining or job.adapter not in self.model.adapters.names()
+        ):
             job.outbox.put(EngineError(f"The adapter {job.adapter!r} is not loaded."))
         else:
             self.scheduler.waiting.append(job)

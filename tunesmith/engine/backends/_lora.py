@@ -70,7 +70,9 @@ def read_lora(folder: Path, model: nn.Module) -> LoraWeights:
 
 def _check_config(config: dict[str, Any], folder: Path) -> None:
     if config.get("peft_type") != "LORA":
-        raise ModelError(f"The adapter in {folder} is of type {config.get('peft_type')!r}; the embedded engine serves LORA.")
+        raise ModelError(
+            f"The adapter in {folder} is of type {config.get('peft_type')!r}; the embedded engine serves LORA."
+        )
     for option, plain in _PLAIN.items():
         if config.get(option) not in plain:
             raise ModelError(f"The adapter in {folder} uses {option}={config[option]!r}, which is not served.")

@@ -18,10 +18,25 @@ __all__ = ["FAMILIES", "PackedModel", "Slice"]
 
 # Families whose packed logits were compared with the plain forward. Others may be wrong without any error
 # (Bloom's position bias, state-space layers), so they are refused.
-FAMILIES = (
-    "cohere gemma2 gemma3_text gpt2 gpt_neox granite llama mistral olmo2 opt phi phi3 qwen2 qwen3 qwen3_moe smollm3 "
-    "starcoder2"
-).split()
+FAMILIES = [
+    "cohere",
+    "gemma2",
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "granite",
+    "llama",
+    "mistral",
+    "olmo2",
+    "opt",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+    "starcoder2",
+]
 
 # Rotary variants whose angles depend on the longest position in the batch: a neighbour would change the answer.
 _BATCH_DEPENDENT_ROPE = ("dynamic", "longrope")

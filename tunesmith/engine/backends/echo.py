@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tunesmith.engine.backend import Backend
 from tunesmith.engine.engine import Engine
-from tunesmith.types.base import Value
 
 __all__ = ["Echo"]
 
 
-class Echo(Value):
+class Echo(Backend):
     """Options of the echo engine.
 
     answers: what it says when the prompt contains a key (the first that fits); otherwise it repeats the prompt's last

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tunesmith.engine.backend import Backend
 from tunesmith.engine.engine import Engine
-from tunesmith.types.base import Value
 from tunesmith.types.recipe import ModelSpec, Precision
 
 __all__ = ["Embedded"]
 
 
-class Embedded(Value):
+class Embedded(Backend):
     """Options of the embedded engine.
 
     precision: float32 gives the same greedy answer alone and in any batch; bfloat16 may not, by rounding.
