@@ -161,6 +161,7 @@ class Registry:
             raise ModelError(f"The adapter in {adapter} is not the one that was evaluated: its digest differs.")
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+        draft.chmod(0o755)
         try:
             shutil.copytree(adapter, draft / "adapter")
             for file, value in {**evidence, "release.json": release}.items():

@@ -1,0 +1,32 @@
+"""tunesmith evaluate: the same held-out rows to every contestant, through the engine that serves."""
+
+from __future__ import annotations
+
+from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
+from tunesmith.cli.output import RichProgress, show_json, stdout
+
+__all__ = ["command"]
+
+
+def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False) -> None:
+    """Measure base, prompt-only and tuned model on held-out rows.
+
+    Every figure has a standard error, every difference a paired interval.
+    """
+    checked, settings = read_recipe(recipe, changes), read_settings()
+    from tunesmith import pipeline
+
+    report = pipeline.evaluate(checked, recipe.parent, settings, RichProgress())
+    if as_json:
+        show_json(report)
+        return
+    from tunesmith.cli import tables
+
+    console = stdout()
+    console.print(tables.contestants_table(report))
+    for line in tables.comparison_lines(report.comparisons):
+        console.print(line, markup=False)
+    confused = tables.confusion_table(report.contestants[-1])
+    if confused is not None:
+        console.print(confused)
+    console.print(f"next: tunesmith gate {recipe}", markup=False)

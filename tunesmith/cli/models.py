@@ -1,0 +1,101 @@
+"""tunesmith models: releases and their aliases; move an alias or roll it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.options import AsJson, read_settings
+from tunesmith.cli.output import show_json, stdout
+from tunesmith.errors import NotFound
+
+if TYPE_CHECKING:
+    from tunesmith.release.registry import Registry
+    from tunesmith.types.release import Release
+
+__all__ = ["command"]
+
+
+def command(
+    reference: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="name, name@v3, name:alias or the beginning of an id.")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(help="Point this alias to MODEL.")] = None,
+    rollback: Annotated[str | None, typer.Option(help="Point this alias of MODEL to where it was before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the releases, show one, or move its aliases."""
+    from tunesmith.release.registry import Registry
+
+    if reference is None and (alias or rollback):
+        raise typer.BadParameter("name the MODEL whose alias should move")
+    registry = Registry(read_settings().home)
+    try:
+        if reference is None:
+            _list(registry, as_json)
+            return
+        release = registry.get(reference)
+        if rollback:
+            release = registry.rollback(release.name, rollback)
+        if alias:
+            _require_plain(alias)
+            registry.move_alias(release.name, alias, release.version)
+        _show(release, registry, as_json)
+    finally:
+        registry.close()
+
+
+def _require_plain(alias: str) -> None:
+    import re
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", alias):
+        raise NotFound(f"{alias!r} is no name for an alias.", hint="Use lower-case letters, digits, '.', '_' and '-'.")
+
+
+def _list(registry: Registry, as_json: bool) -> None:
+    releases = registry.list()
+    aliases = {name: registry.aliases(name) for name in {release.name for release in releases}}
+    if as_json:
+        show_json([_as_dict(release, aliases[release.name]) for release in releases])
+        return
+    console = stdout()
+    if not releases:
+        console.print("No releases yet. Make one with: tunesmith run RECIPE", markup=False)
+        return
+    from tunesmith.cli import tables
+
+    table = tables.grid("Releases", "model", "aliases", "gate", "base", "run", "created")
+    for column in table.columns:
+        column.justify = "left"
+    for release in releases:
+        pointing = ", ".join(_pointing(release, aliases[release.name])) or "-"
+        table.add_row(release.reference, pointing, release.outcome, release.base, release.run, release.created[:16])
+    console.print(table)
+
+
+def _show(release: Release, registry: Registry, as_json: bool) -> None:
+    aliases = registry.aliases(release.name)
+    if as_json:
+        show_json(_as_dict(release, aliases))
+        return
+    from tunesmith.cli import tables
+
+    table = tables.grid(f"Release {release.reference}", "", "")
+    table.columns[1].justify = "left"
+    for field, value in _as_dict(release, aliases).items():
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        table.add_row(field.replace("_", " "), text)
+    console = stdout()
+    console.print(table)
+    for alias in aliases:
+        steps = " -> ".join(f"v{move.version}" for move in registry.history(release.name, alias))
+        console.print(f"history of {release.name}:{alias}: {steps}", markup=False)
+
+
+def _pointing(release: Release, aliases: dict[str, int]) -> list[str]:
+    return [alias for alias, version in aliases.items() if version == release.version]
+
+
+def _as_dict(release: Release, aliases: dict[str, int]) -> dict[str, object]:
+    return {"id": release.identity(), "aliases": _pointing(release, aliases), **release.model_dump(mode="json")}

@@ -1,0 +1,46 @@
+"""Options that several commands share, and how a recipe comes from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tunesmith.settings import Settings
+    from tunesmith.types.recipe import Recipe
+
+__all__ = ["AsJson", "Changes", "RecipePath", "read_recipe", "read_settings"]
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else there.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Change one field, for example --set train.epochs=3. Repeatable."
+    ),
+]
+
+
+def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
+    """The checked recipe with the changes of `--set` applied. Raises RecipeError with all problems."""
+    from tunesmith.errors import Problem, RecipeError
+    from tunesmith.recipes import load_recipe
+
+    pairs = [change.partition("=") for change in changes or ()]
+    wrong = [
+        Problem(f"{field!r} has no value", file="--set", fix="write FIELD=VALUE")
+        for field, sign, _ in pairs
+        if not sign
+    ]
+    if wrong:
+        raise RecipeError(wrong)
+    return load_recipe(path, {field.strip(): value.strip() for field, _, value in pairs})
+
+
+def read_settings() -> Settings:
+    """The machine's settings, from the environment (TUNESMITH_HOME and others)."""
+    from tunesmith.settings import Settings
+
+    return Settings()

@@ -1,0 +1,69 @@
+"""tunesmith prepare: read, check, split and prove the rows; no weights are loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
+from tunesmith.cli.output import RichProgress, show_json, stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.text import Text
+
+    from tunesmith.types.conversation import Rendered
+
+__all__ = ["command", "two_colours"]
+
+_UNTRAINED, _TRAINED = "dim", "bold green"
+
+
+def command(
+    recipe: RecipePath,
+    changes: Changes = None,
+    show: Annotated[int, typer.Option("--show", min=0, help="Print this many training rows, token by token.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Read and check the rows, split them, prove their rendering.
+
+    Every row is used or dropped for a named reason; no weights are loaded.
+    """
+    checked, settings = read_recipe(recipe, changes), read_settings()
+    from tunesmith import pipeline
+
+    progress = RichProgress()
+    stored = pipeline.prepare(checked, recipe.parent, settings, progress)
+    if as_json:
+        show_json(stored.manifest)
+        return
+    from tunesmith.cli import tables
+
+    console = stdout()
+    console.print(tables.dataset_table(stored.manifest))
+    for line in tables.ledger_lines(stored.manifest):
+        console.print(line, markup=False)
+    console.print(f"folder: {stored.path}", markup=False)
+    if show:
+        from tunesmith.models.template import Renderer
+        from tunesmith.models.weights import resolve_base
+
+        renderer = Renderer(resolve_base(checked.model, settings.home, progress).path)
+        for example in stored.examples("train")[:show]:
+            console.rule(f"{example.source}:{example.line}", style="dim")
+            console.print(two_colours(renderer.render(example.conversation), renderer.piece))
+        console.rule(style="dim")
+        console.print(f"[{_TRAINED}]trained[/] and [{_UNTRAINED}]read only[/] tokens, divided by ·")
+    console.print(f"next: tunesmith train {recipe}", markup=False)
+
+
+def two_colours(rendered: Rendered, piece: Callable[[int], str]) -> Text:
+    """The row's tokens, divided by `·`: trained ones green, the others dim. `piece` gives a token's text."""
+    from rich.text import Text
+
+    text = Text()
+    for token_id, weight in zip(rendered.token_ids, rendered.loss_weights, strict=True):
+        text.append(piece(token_id) + "·", style=_TRAINED if weight > 0 else _UNTRAINED)
+    return text

@@ -1,0 +1,73 @@
+"""A server of one's own for as long as it is needed: `chat` and `demo` speak to it as any client would."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tunesmith.errors import EngineError
+
+__all__ = ["running_server"]
+
+_START_SECONDS = 180.0
+
+
+@contextmanager
+def running_server(home: Path) -> Iterator[str]:
+    """Start `tunesmith serve` for `home` on a free local port, give its address, stop it at the end.
+
+    Raises EngineError with the end of the server's log when it does not come up.
+    """
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "tunesmith.cli.main", "serve", "--port", str(port)]
+    environment = {**os.environ, "TUNESMITH_HOME": str(home)}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+        try:
+            _wait_until_healthy(process, address, log)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+    import httpx
+
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise EngineError(f"The server stopped while starting (exit code {process.returncode}).", hint=_tail(log))
+        try:
+            if httpx.get(f"{address}/health", timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass  # not listening yet
+        time.sleep(0.2)
+    raise EngineError(f"The server did not come up within {_START_SECONDS:.0f} seconds.", hint=_tail(log))
+
+
+def _tail(log: IO[bytes], lines: int = 15) -> str:
+    log.seek(0)
+    return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
