@@ -114,7 +114,7 @@ def test_beats_turns_a_comparison_round() -> None:
     turned = pair(-0.08, -0.14, -0.02, model="prompt_only", baseline="tuned", won=4, lost=12)
     verdict = Beats().judge(report(pairs=(turned,)))
     assert verdict.outcome == "pass"
-    assert "tuned is 8.0% better than prompt_only" in verdict.reason
+    assert "tuned is 8.0 points better than prompt_only" in verdict.reason
     assert "12 rows won, 4 lost" in verdict.reason
 
 

@@ -10,7 +10,7 @@ from tunesmith.errors import NotFound, nearest
 from tunesmith.types.decision import Verdict
 from tunesmith.types.report import Better, EvaluationReport, Scale, Score
 
-__all__ = ["Reads", "Rule", "more_rows", "rows_advice", "score_of", "shown"]
+__all__ = ["Reads", "Rule", "more_rows", "points", "rows_advice", "score_of", "shown"]
 
 POWER = 0.8
 
@@ -66,12 +66,18 @@ def rows_advice(more: int | None) -> str:
     """The advice at the end of an inconclusive verdict."""
     if more is None:
         return "the figure lies exactly on the border, so more rows are not expected to settle it"
-    return f"about {more:,} more row{'' if more == 1 else 's'} would settle it"
+    step = 10 ** max(0, len(str(more)) - 2)  # two figures are all an estimate deserves
+    return f"about {-(-more // step) * step:,} more row{'' if more == 1 else 's'} would settle it"
 
 
 def shown(value: float, scale: Scale) -> str:
     """A value as people read it: plain numbers as they are, shares in percent."""
     return f"{value:.3g}" if scale == "number" else f"{100 * value:.1f}%"
+
+
+def points(difference: float, scale: Scale) -> str:
+    """A difference as people read it: '12.2 points' of percent, or a plain number."""
+    return f"{difference:.3g}" if scale == "number" else f"{100 * difference:.1f} points"
 
 
 def _hint(word: str, allowed: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from tunesmith.errors import NotFound
-from tunesmith.gate.rule import Reads, more_rows, rows_advice, score_of, shown
+from tunesmith.gate.rule import Reads, more_rows, points, rows_advice, score_of
 from tunesmith.types.base import Value
 from tunesmith.types.decision import Outcome, Verdict
 from tunesmith.types.report import Comparison, EvaluationReport
@@ -38,16 +38,16 @@ class Beats(Value):
     def judge(self, report: EvaluationReport) -> Verdict:
         """Raises NotFound for an absent metric or contestant."""
         scale = score_of(report, self.model, self.metric).scale
-        margin = f" by {shown(self.by, scale)}" if self.by else ""
+        margin = f" by {points(self.by, scale)}" if self.by else ""
         rule = f"beats({self.model} over {self.baseline} in {self.metric}{margin})"
         pair = self._paired(report)
         if pair is None:
             return Verdict(rule=rule, outcome="inconclusive", reason=f"no row was scored for both in {self.metric}")
         gain, low, high = _gain(pair)
         figures = (
-            f"{self.model} is {shown(abs(gain), scale)} {'better' if gain >= 0 else 'worse'} than "
+            f"{self.model} is {points(abs(gain), scale)} {'better' if gain >= 0 else 'worse'} than "
             f"{self.baseline} in {self.metric} on the same {pair.n} rows ({pair.confidence:.0%} interval of the gain "
-            f"{shown(low, scale)} to {shown(high, scale)}; {pair.test} p {_p(pair.p_value)}; "
+            f"{points(low, scale)} to {points(high, scale)}; {pair.test} p {_p(pair.p_value)}; "
             f"{pair.won} rows won, {pair.lost} lost)"
         )
         outcome = self._outcome(pair, low, high)

@@ -1,0 +1,163 @@
+"""report.md: the same findings for a pull request or a terminal. Text from data cannot become markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tunesmith.evaluate.report import tables, wording
+from tunesmith.evaluate.report.facts import ReportFacts
+from tunesmith.evaluate.report.glossary import glossary
+from tunesmith.evaluate.report.samples import confused_pairs, flips
+from tunesmith.evaluate.report.story import model_name, rival, story, subject
+from tunesmith.types.dataset import Check
+
+__all__ = ["escaped", "markdown_page"]
+
+SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
+
+
+def escaped(text: str) -> str:
+    """`text` on one line with every character that Markdown or HTML could read as markup disarmed."""
+    flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", flat)
+
+
+def markdown_page(facts: ReportFacts) -> str:
+    """The whole page."""
+    parts = [
+        *_verdict(facts),
+        *_scores(facts),
+        *_comparisons(facts),
+        *_labels(facts),
+        *_changes(facts),
+        *_data(facts),
+        *_run(facts),
+        "## Words used here",
+        "\n".join(f"- **{escaped(term)}**: {escaped(meaning)}" for term, meaning in glossary(facts.evaluation)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines.extend("| " + " | ".join(escaped(str(cell)) for cell in row) + " |" for row in rows)
+    return "\n".join(lines)
+
+
+def _verdict(facts: ReportFacts) -> list[str]:
+    found = story(facts)
+    parts = [f"# {escaped(facts.title)}", f"**{escaped(found.badge)}** ({escaped(facts.created)})"]
+    parts.extend(escaped(line) for line in (found.headline, *found.details))
+    verdicts = facts.decision.verdicts if facts.decision else ()
+    if verdicts:
+        parts.append(
+            "\n".join(f"- {SIGNS[each.outcome]} **{each.outcome}**: {escaped(each.reason)}" for each in verdicts)
+        )
+    return parts
+
+
+def _scores(facts: ReportFacts) -> list[str]:
+    evaluation = facts.evaluation
+    heads = [
+        "Contestant",
+        *(wording.name(name) for name in subject(evaluation).scores),
+        "Tokens per answer",
+        "Median latency",
+    ]
+    rows = [
+        (row.name, *(f"{cell.value} {cell.error} {cell.note}" for cell in row.cells), row.tokens, row.latency)
+        for row in tables.contestant_rows(evaluation)
+    ]
+    note = (
+        f"{evaluation.rows} rows of the {evaluation.split} split; ± is the standard error; latency with "
+        f"{evaluation.concurrency} requests in flight, as a request to a server under that load sees it."
+    )
+    return ["## Scores", _table(heads, rows), note]
+
+
+def _comparisons(facts: ReportFacts) -> list[str]:
+    rows = tables.comparison_rows(facts.evaluation)
+    if not rows:
+        return []
+    heads = (
+        "Comparison",
+        "Metric",
+        "Difference",
+        f"{facts.evaluation.confidence:.0%} interval",
+        "p",
+        "Won : lost",
+        "Reading",
+    )
+    cells = [
+        (f"{row.model} against {row.baseline}", row.metric, row.difference, row.interval, f"{row.p} ({row.test})",
+         f"{row.won} : {row.lost}", row.reading)
+        for row in rows
+    ]  # fmt: skip
+    return ["## Paired comparisons", _table(heads, cells)]
+
+
+def _labels(facts: ReportFacts) -> list[str]:
+    ours = subject(facts.evaluation)
+    if not ours.classes:
+        return []
+    rows = [(row.label, row.support, row.precision, row.recall, row.f1) for row in tables.class_rows(ours)]
+    parts = ["## Label by label (weakest first)", _table(("Label", "Rows", "Precision", "Recall", "F1"), rows)]
+    pairs = confused_pairs(facts.evaluation, ours)
+    if pairs:
+        heads = ("Right label", "Answered as", "Rows", "Example")
+        cells = [
+            (pair.reference, pair.predicted or "(no known label)", pair.rows, "; ".join(pair.texts[:1]))
+            for pair in pairs
+        ]
+        parts.extend(["## Most confused pairs", _table(heads, cells)])
+    return parts
+
+
+def _changes(facts: ReportFacts) -> list[str]:
+    other = rival(facts.evaluation)
+    if other is None:
+        return []
+    found = flips(facts.evaluation, subject(facts.evaluation), other)
+    parts = [f"## What changed against the {escaped(model_name(other))}: {len(found.won)} won, {len(found.lost)} lost"]
+    if found.lost:
+        rows = [(flip.text, flip.reference, flip.before, flip.after) for flip in found.lost[:6]]
+        parts.append(_table(("Lost row", "Right", "Before", "Now"), rows))
+    return parts
+
+
+def _data(facts: ReportFacts) -> list[str]:
+    ledger = facts.dataset.ledger
+    rows_dropped, tokens_dropped = ledger.rows_in - ledger.rows_used, ledger.tokens_in - ledger.tokens_used
+    balance = (
+        f"{ledger.rows_in:,} rows in = {ledger.rows_used:,} used + {rows_dropped:,} dropped; "
+        f"{ledger.tokens_in:,} tokens in = {ledger.tokens_used:,} used + {tokens_dropped:,} dropped."
+    )
+    parts = ["## Data", balance]
+    if ledger.drops:
+        rows = [(drop.reason, drop.rows, drop.tokens, ", ".join(drop.where)) for drop in ledger.drops]
+        parts.append(_table(("Dropped because", "Rows", "Tokens", "First places"), rows))
+    return [*parts, "## Proofs and self-checks", _checks((*facts.dataset.proof.checks, *facts.run.checks))]
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    lines = []
+    for check in checks:
+        sign = SIGNS["pass" if check.passed else "fail"]
+        lines.append(f"- {sign} {escaped(check.name)} ({check.checked:,} checked) {escaped(check.detail)}")
+    return "\n".join(lines)
+
+
+def _run(facts: ReportFacts) -> list[str]:
+    listed = {
+        "## The run": (*tables.run_facts(facts), *tables.identity_facts(facts)),
+        "## Environment": tuple(facts.environment.items()),
+        "## Where everything lies": tuple(facts.places.items()),
+        "## What to type next": tuple(facts.next_steps.items()),
+    }
+    return [
+        part
+        for title, items in listed.items()
+        if items
+        for part in (title, "\n".join(f"- {escaped(key)}: {escaped(value)}" for key, value in items))
+    ]

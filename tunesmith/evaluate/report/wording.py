@@ -1,0 +1,92 @@
+"""How names and figures are written for people."""
+
+from __future__ import annotations
+
+from tunesmith.types.report import Comparison, Scale, Score
+
+__all__ = [
+    "about",
+    "amount",
+    "change",
+    "duration",
+    "interval",
+    "name",
+    "p_value",
+    "plus_minus",
+    "points",
+    "shorten",
+    "size",
+]
+
+
+def name(identifier: str) -> str:
+    """'prompt_only' -> 'Prompt only', 'macro_f1' -> 'Macro F1'."""
+    words = identifier.replace("_", " ").replace(" f1", " F1")
+    return words[:1].upper() + words[1:]
+
+
+def about(rows: int) -> str:
+    """A number of rows to two figures, since it is an estimate: 14113 -> '15,000', 87 -> '87'. Rounded up."""
+    step = 10 ** max(0, len(str(rows)) - 2)
+    return f"{-(-rows // step) * step:,}"
+
+
+def amount(value: float | None, scale: Scale) -> str:
+    """A value on its scale: '93.3%', '1.42'; an em dash for nothing."""
+    if value is None:
+        return "\u2014"
+    if scale == "number":
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{100 * value:.1f}%"
+
+
+def points(value: float, scale: Scale) -> str:
+    """A difference without its sign: '12.2 points' of percent, or a plain number."""
+    return f"{abs(value):,.3g}" if scale == "number" else f"{100 * abs(value):.1f} points"
+
+
+def plus_minus(score: Score) -> str:
+    """'± 1.9%', empty when there is no standard error."""
+    error = score.standard_error
+    if error is None:
+        return ""
+    return f"\u00b1 {error:,.2g}" if score.scale == "number" and error < 100 else f"\u00b1 {amount(error, score.scale)}"
+
+
+def interval(score: Score) -> str:
+    """'88.7% to 96.1%', empty when nothing was scored."""
+    if score.low is None or score.high is None:
+        return ""
+    return f"{amount(score.low, score.scale)} to {amount(score.high, score.scale)}"
+
+
+def change(value: float, scale: Scale) -> str:
+    """A difference with its sign and a real minus: '+12.2', '\u22120.31'."""
+    figure = f"{abs(value):,.3g}" if scale == "number" else f"{100 * abs(value):.1f}"
+    return ("+" if value > 0 else "\u2212" if value < 0 else "") + figure
+
+
+def p_value(comparison: Comparison) -> str:
+    """'< 0.001' or three decimals."""
+    return "< 0.001" if comparison.p_value < 0.001 else f"{comparison.p_value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """'340 ms', '12.4 s', '3 min 20 s'."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def size(count: float) -> str:
+    """Bytes in GiB or MiB: '1.92 GiB', '310 MiB'."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def shorten(text: str, limit: int = 320) -> str:
+    """`text` with white space collapsed, cut at a word with an ellipsis when it is longer than `limit` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " \u2026"
