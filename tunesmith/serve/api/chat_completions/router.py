@@ -1,0 +1,32 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from tunesmith.serve.api.chat_completions.handler import complete, stream
+from tunesmith.serve.api.chat_completions.protocol import ChatCompletion, ChatRequest
+from tunesmith.serve.disconnect import EventStream, while_connected
+from tunesmith.serve.service import Service
+
+__all__ = ["build_router"]
+
+# What nginx logs for a client that went away; nobody receives it.
+_CLIENT_CLOSED_REQUEST = 499
+
+
+def build_router(service: Service) -> APIRouter:
+    """The route over `service`."""
+    router = APIRouter()
+
+    @router.post("/v1/chat/completions", response_model=ChatCompletion)
+    async def chat_completions(body: ChatRequest, request: Request) -> ChatCompletion | Response:
+        if body.stream:
+            return EventStream(await stream(service, body))
+        try:
+            return await while_connected(request.receive, complete(service, body))
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+    return router

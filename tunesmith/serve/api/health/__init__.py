@@ -1,0 +1,5 @@
+"""The endpoint health: router, protocol and handler."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

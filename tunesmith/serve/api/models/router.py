@@ -1,0 +1,27 @@
+"""GET /v1/models and GET /v1/models/{id}."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from tunesmith.serve.api.models.handler import list_models, retrieve_model
+from tunesmith.serve.api.models.protocol import Model, ModelList
+from tunesmith.serve.service import Service
+
+__all__ = ["build_router"]
+
+
+def build_router(service: Service) -> APIRouter:
+    """The routes over `service`."""
+    router = APIRouter(prefix="/v1/models")
+
+    @router.get("")
+    async def models() -> ModelList:
+        return await list_models(service)
+
+    # `path`, because clients encode a slash in an id as %2F and servers decode it before routing.
+    @router.get("/{model:path}")
+    async def model(model: str) -> Model:
+        return await retrieve_model(service, model)
+
+    return router

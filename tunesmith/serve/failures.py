@@ -1,0 +1,107 @@
+"""Every failure leaves the server in OpenAI's shape: {"error": {message, type, param, code}}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tunesmith.errors import NotFound, RenderingError, RequestTooLong, TunesmithError
+
+__all__ = ["ApiError", "as_api_error", "install", "invalid"]
+
+
+class ApiError(TunesmithError):
+    """The request cannot be served."""
+
+    def __init__(
+        self, status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.param = param
+        self.code = code
+
+    def body(self) -> dict[str, Any]:
+        """The envelope, all four keys always present."""
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+
+
+def invalid(message: str, param: str | None, code: str | None = None) -> ApiError:
+    """A 400 that names the parameter."""
+    return ApiError(400, message, param=param, code=code)
+
+
+def as_api_error(error: TunesmithError) -> ApiError:
+    """The HTTP meaning of an error of the product."""
+    message = str(error)
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestTooLong):
+        return invalid(message, "messages", "context_length_exceeded")
+    if isinstance(error, RenderingError):
+        return invalid(message, "messages")
+    if isinstance(error, NotFound):
+        return ApiError(404, message, code="not_found")
+    return ApiError(500, message, kind="server_error")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of `app` with the envelope."""
+
+    @app.exception_handler(TunesmithError)
+    async def own(_: Request, error: TunesmithError) -> JSONResponse:
+        return _answer(as_api_error(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _answer(_from_validation(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        place = f"{request.method} {request.url.path}"
+        texts = {404: f"Unknown request URL: {place}.", 405: f"Not allowed: {place}."}
+        return _answer(ApiError(error.status_code, texts.get(error.status_code, str(error.detail))))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        # Starlette raises it again after this answer, so the server's log has the traceback.
+        return _answer(ApiError(500, f"Internal error: {type(error).__name__}.", kind="server_error"))
+
+
+def _answer(error: ApiError) -> JSONResponse:
+    return JSONResponse(error.body(), status_code=error.status)
+
+
+def _from_validation(error: RequestValidationError) -> ApiError:
+    """The first problem as OpenAI words it; all of them in the message."""
+    problems = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return invalid("The body of the request is not valid JSON.", None)
+    worded = [(_param(problem["loc"]), problem) for problem in problems]
+    messages = [_wording(param, problem) for param, problem in worded]
+    return invalid(" ".join(dict.fromkeys(messages)), worded[0][0])
+
+
+def _wording(param: str | None, problem: dict[str, Any]) -> str:
+    if problem["type"] == "extra_forbidden":
+        return f"Unrecognized request argument supplied: {param}."
+    if problem["type"] == "missing":
+        return f"Missing required parameter: {param!r}."
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"Invalid value for {param!r}: {text}." if param else f"Invalid request: {text}."
+
+
+def _param(location: tuple[int | str, ...]) -> str | None:
+    """("body", "messages", 0, "role") -> "messages[0].role"; names of union members are left out."""
+    path = ""
+    for part in location[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.islower() and part.isidentifier() and part not in ("str", "int", "float", "bool"):
+            path += f".{part}" if path else part
+    return path or None

@@ -1,0 +1,36 @@
+"""What the endpoints work with: one engine, the renderer of its base, the catalogue of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from tunesmith.engine.engine import Engine
+from tunesmith.serve.catalogue import Catalogue
+from tunesmith.serve.shelf import AdapterShelf
+from tunesmith.types.conversation import Message
+
+__all__ = ["PromptRenderer", "Service"]
+
+
+class PromptRenderer(Protocol):
+    """The part of `tunesmith.models.template.Renderer` that serving needs."""
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids of the tokens that end an answer."""
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = (), /) -> tuple[int, ...]:
+        """Ids of a prompt, up to where the answer begins."""
+
+    def decode(self, ids: Sequence[int], /) -> str:
+        """Text of `ids`."""
+
+
+class Service(NamedTuple):
+    """One base model with all its releases, ready to answer."""
+
+    engine: Engine
+    renderer: PromptRenderer
+    catalogue: Catalogue
+    shelf: AdapterShelf

@@ -1,0 +1,49 @@
+"""The adapters in the engine: loaded on first use, kept while in use, the least recently used given up for a new one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tunesmith.engine.engine import Engine
+from tunesmith.types.release import Release
+
+__all__ = ["AdapterShelf"]
+
+
+class AdapterShelf:
+    """Keeps at most `capacity` adapters loaded; more only while all of them are in use."""
+
+    def __init__(self, engine: Engine, capacity: int) -> None:
+        self._engine = engine
+        self._capacity = capacity
+        self._lock = asyncio.Lock()
+        self._users: dict[str, int] = {}  # adapter digest -> answers in progress; least recently used first
+
+    @asynccontextmanager
+    async def use(self, release: Release | None) -> AsyncIterator[str | None]:
+        """The digest to ask the engine with, guaranteed loaded inside the block. None for the base model.
+
+        Raises ModelError when the release's adapter is not what it claims to be.
+        """
+        if release is None:
+            yield None
+            return
+        digest = release.adapter_digest
+        async with self._lock:
+            if digest not in self._engine.adapters():
+                await self._make_room()
+                await self._engine.load_adapter(digest, Path(release.adapter_path))
+            self._users[digest] = self._users.pop(digest, 0) + 1
+        try:
+            yield digest
+        finally:
+            self._users[digest] -= 1
+
+    async def _make_room(self) -> None:
+        idle = [digest for digest, users in self._users.items() if not users]
+        for digest in idle[: max(0, len(self._users) - self._capacity + 1)]:
+            await self._engine.unload_adapter(digest)
+            del self._users[digest]
