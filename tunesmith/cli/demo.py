@@ -41,7 +41,7 @@ def command(
         client = client_class(base_url=f"{address}/v1", api_key="not-needed", max_retries=2)
         answers = [_ask(client, model, question) for question in unseen]
     if as_json:
-        show_json({"outcome": outcome.model_dump(mode="json"), "answers": answers})
+        show_json({"outcome": outcome, "answers": answers})
         return
     from tunesmith.cli import tables
 

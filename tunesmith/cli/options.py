@@ -40,7 +40,10 @@ def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
 
 
 def read_settings() -> Settings:
-    """The machine's settings, from the environment (TUNESMITH_HOME and others)."""
+    """The machine's settings, from the environment (TUNESMITH_HOME and others); applies the thread count."""
     from tunesmith.settings import Settings
+    from tunesmith.threads import limit_threads
 
-    return Settings()
+    settings = Settings()
+    limit_threads(settings.threads)
+    return settings

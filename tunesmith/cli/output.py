@@ -27,10 +27,10 @@ def stdout() -> Console:
 
 
 def show_json(result: object) -> None:
-    """Print a value (pydantic or plain) as JSON."""
-    dump = getattr(result, "model_dump", None)
-    plain = dump(mode="json") if dump else result
-    typer.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+    """Print a value (pydantic, plain, or plain with pydantic inside) as JSON."""
+    from pydantic_core import to_jsonable_python
+
+    typer.echo(json.dumps(to_jsonable_python(result), ensure_ascii=False, indent=2))
 
 
 class RichProgress:

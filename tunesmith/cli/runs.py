@@ -34,7 +34,7 @@ def command(
         return
     runs = all_runs(home)
     if as_json:
-        show_json([item.model_dump(mode="json") for item in runs])
+        show_json(runs)
         return
     if not runs:
         console.print(f"No runs in {home}. Begin with: tunesmith run RECIPE", markup=False)

@@ -18,6 +18,7 @@ from tunesmith.errors import EngineError
 __all__ = ["running_server"]
 
 _START_SECONDS = 180.0
+_SERVE = (sys.executable, "-m", "tunesmith.cli.main", "serve", "--port")
 
 
 @contextmanager
@@ -28,11 +29,15 @@ def running_server(home: Path) -> Iterator[str]:
     """
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "tunesmith.cli.main", "serve", "--port", str(port)]
     environment = {**os.environ, "TUNESMITH_HOME": str(home)}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            [*_SERVE, str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
         )
         try:
             _wait_until_healthy(process, address, log)
