@@ -18,10 +18,11 @@ class Settings(BaseSettings):
         home/datasets/<digest>/      manifest.json, train.jsonl, validation.jsonl, test.jsonl
         home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
         home/registry.db             releases and aliases (SQLite)
+
+    `threads` is the number of processor threads for training and the engine (None: every core this process may use).
     """
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)
 
     home: Path = Path("~/.tunesmith").expanduser()
     threads: int | None = None
-    debug: bool = False

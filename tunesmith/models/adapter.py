@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
 
-__all__ = ["CONFIG_FILE", "IDENTITY_FILE", "WEIGHTS_FILE", "AdapterIdentity", "adapter_digest", "adapter_state", "load_adapter_state", "read_identity", "read_weights", "save_adapter"]
+__all__ = [
+    "CONFIG_FILE",
+    "IDENTITY_FILE",
+    "WEIGHTS_FILE",
+    "AdapterIdentity",
+    "adapter_digest",
+    "adapter_state",
+    "load_adapter_state",
+    "read_identity",
+    "read_weights",
+    "save_adapter",
+]
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"

@@ -68,7 +68,7 @@ class Renderer:
             answer = self._turn_text(conversation, index, prompt)
             if not prompt.startswith(text):
                 raise RenderingError(
-                    f"The chat template rewrites earlier turns (message {index}), so what was trained is not what is served.",
+                    f"The chat template rewrites earlier turns (message {index}): what is trained is not what is served.",
                     hint="Train only the last turn: set weight 0 on the earlier assistant messages.",
                 )
             for piece, trained in ((prompt[len(text) :], False), (answer, True)):
@@ -112,7 +112,9 @@ class Renderer:
         return str(self._tokenizer.decode([token_id], skip_special_tokens=False))
 
     def official_ids(self, conversation: Conversation, *, turns: int | None = None) -> tuple[int, ...]:
-        """Token ids by the tokenizer's own `apply_chat_template` of the first `turns` messages: the oracle of the proof."""
+        """Token ids by the tokenizer's own `apply_chat_template` of the first `turns` messages: the oracle of the
+        proof.
+        """
         messages = [_as_dict(message) for message in conversation.messages[:turns]]
         tools = list(conversation.tools) or None
         result = self._tokenizer.apply_chat_template(messages, tools=tools, tokenize=True, return_dict=True)
@@ -131,8 +133,8 @@ class Renderer:
         whole = self._text(conversation.messages[: index + 1], conversation.tools, generate=False)
         if not whole.startswith(prompt):
             raise RenderingError(
-                f"The chat template renders message {index} differently in training than when it is generated: the prompt "
-                "with its generation header is not a prefix of the whole conversation.",
+                f"The chat template renders message {index} differently in training than when it is generated: the "
+                "prompt with its generation header is not a prefix of the whole conversation.",
             )
         turn = whole[len(prompt) :]
         end = turn.find(self.end_of_turn)
@@ -141,7 +143,9 @@ class Renderer:
         body = turn[:end]
         for call in conversation.messages[index].tool_calls:
             if call.function.name not in body:
-                raise RenderingError(f"The chat template leaves out the tool call {call.function.name!r} of message {index}.")
+                raise RenderingError(
+                    f"The chat template leaves out the tool call {call.function.name!r} of message {index}."
+                )
         content = conversation.messages[index].content or ""
         if content.strip() not in body:
             raise RenderingError(f"The chat template changes the text of message {index}.")

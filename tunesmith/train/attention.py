@@ -2,7 +2,7 @@
 
 A dense [N, N] mask would make every branch pay for every other one. Instead each segment (a run without branches)
 attends to its path and causally to itself. Segments of similar size are padded to one group and computed by one
-call of `scaled_dot_product_attention`; grouped-query heads are folded into the query length, so keys and values
+call of the fused attention kernel; grouped-query heads are folded into the query length, so keys and values
 are never repeated.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch import Tensor
 from transformers import AttentionInterface
 
 from tunesmith.errors import ModelError
@@ -28,13 +28,13 @@ PADDING_ALLOWED = 1.3
 class Group(NamedTuple):
     """G segments padded to L queries and K keys."""
 
-    queries: torch.Tensor
+    queries: Tensor
     """[G * L] node of each query (padding repeats node 0)"""
-    keys: torch.Tensor
+    keys: Tensor
     """[G * K] node of each key"""
-    mask: torch.Tensor
+    mask: Tensor
     """[G, 1, L, K] additive: 0 where visible, -inf elsewhere"""
-    count: int
+    members: int
     """G"""
 
 
@@ -42,7 +42,7 @@ class AttentionPlan(NamedTuple):
     """How the attention of one tree is computed; the same for every layer."""
 
     groups: tuple[Group, ...]
-    restore: torch.Tensor
+    restore: Tensor
     """[N] where each node's output stands in the concatenation of all groups' outputs"""
 
 
@@ -79,7 +79,7 @@ def plan_attention(tree: PrefixTree, dtype: torch.dtype, device: torch.device | 
                 queries=torch.from_numpy(queries.reshape(-1)).to(device),
                 keys=torch.from_numpy(keys.reshape(-1)).to(device),
                 mask=mask[:, None].to(device),
-                count=len(members),
+                members=len(members),
             )
         )
     return AttentionPlan(groups=tuple(groups), restore=torch.from_numpy(restore).to(device))
@@ -87,39 +87,108 @@ def plan_attention(tree: PrefixTree, dtype: torch.dtype, device: torch.device | 
 
 def tree_attention(
     module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
     scaling: float | None = None,
-    dropout: float = 0.0,
     **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
+) -> tuple[Tensor, None]:
     """Attention as transformers calls it: query [1, H, N, D], key and value [1, Hkv, N, D] -> [1, N, H, D].
 
     The plan arrives as the keyword `tree_plan` given to the model's forward. Raises ModelError for a layer that needs
-    more than the plan gives (a sliding window, logit soft-capping, attention sinks).
+    more than the plan gives (a sliding window, logit soft-capping, attention sinks, dropout).
     """
-    for unsupported in ("sliding_window", "softcap", "s_aux"):
-        if kwargs.get(unsupported) is not None:
+    for unsupported in ("sliding_window", "softcap", "s_aux", "dropout"):
+        if kwargs.get(unsupported):
             raise ModelError(f"This model's attention uses {unsupported}.", hint="Set train.batching: padded")
-    plan: AttentionPlan = kwargs["tree_plan"]
-    heads, size = query.shape[1], query.shape[-1]
-    kv_heads = key.shape[1]
-    outputs = []
-    for group in plan.groups:
-        length, width = group.mask.shape[-2:]
-        repeat = heads // kv_heads
-        q = query[0].index_select(1, group.queries).view(kv_heads, repeat, group.count, length, size)
-        q = q.permute(2, 0, 1, 3, 4).reshape(group.count, kv_heads, repeat * length, size)
-        k = key[0].index_select(1, group.keys).view(kv_heads, group.count, width, size).transpose(0, 1)
-        v = value[0].index_select(1, group.keys).view(kv_heads, group.count, width, size).transpose(0, 1)
-        mask = group.mask.repeat(1, 1, repeat, 1)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
-        out = out.view(group.count, heads, length, size).transpose(1, 2)
-        outputs.append(out.reshape(group.count * length, heads, size))
-    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return joined.index_select(0, plan.restore)[None], None
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    result: Tensor = _TreeAttention.apply(*rows, kwargs["tree_plan"], scale)
+    return result[None], None
+
+
+class _TreeAttention(torch.autograd.Function):
+    """Saves queries, keys, values and outputs once per node; what each group gathers is gathered again in the
+    backward pass.
+
+    Calls the fused kernels of `scaled_dot_product_attention` (FlashAttention, Dao et al. 2022, arXiv:2205.14135)
+    directly, since autograd around the gathers would keep every gathered copy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float) -> Tensor:
+        """query [N, H, D], key and value [N, Hkv, D] -> [N, H, D]."""
+        shape = Heads(query.shape[1], key.shape[1], query.shape[2])
+        outputs, normalisers = [], []
+        for group in plan.groups:
+            q, k, v = shape.queries(query, group), shape.keys(key, group), shape.keys(value, group)
+            mask = shape.mask(group)
+            out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
+            outputs.append(shape.to_slots(out, group))
+            normalisers.append(lse)
+        result = torch.cat(outputs).index_select(0, plan.restore)
+        ctx.save_for_backward(query, key, value, result, *normalisers)
+        ctx.plan, ctx.scale, ctx.shape = plan, scale, shape
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, result, *normalisers = ctx.saved_tensors
+        shape, plan = ctx.shape, ctx.plan
+        slots = sum(len(group.queries) for group in plan.groups)
+        grad_slots = grad.new_zeros(slots, shape.heads, shape.size).index_copy_(0, plan.restore, grad)
+        out_slots = grad.new_zeros(slots, shape.heads, shape.size).index_copy_(0, plan.restore, result)
+        d_query = torch.empty_like(grad_slots)
+        d_key, d_value = torch.zeros_like(key), torch.zeros_like(value)
+        start = 0
+        for group, lse in zip(plan.groups, normalisers, strict=True):
+            place = slice(start, start + len(group.queries))
+            start = place.stop
+            q, k, v = shape.queries(query, group), shape.keys(key, group), shape.keys(value, group)
+            dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                shape.fold(grad_slots[place], group), q, k, v, shape.fold(out_slots[place], group), lse,
+                0.0, False, attn_mask=shape.mask(group), scale=ctx.scale,
+            )  # fmt: skip
+            d_query[place] = shape.to_slots(dq, group)
+            d_key.index_add_(0, group.keys, dk.transpose(1, 2).reshape(len(group.keys), shape.kv_heads, shape.size))
+            d_value.index_add_(0, group.keys, dv.transpose(1, 2).reshape(len(group.keys), shape.kv_heads, shape.size))
+        return d_query.index_select(0, plan.restore), d_key, d_value, None, None
+
+
+class Heads(NamedTuple):
+    """Head counts and size, and the reshapes between nodes [n, H, D] and padded groups [G, Hkv, repeat * L, D]."""
+
+    heads: int
+    kv_heads: int
+    size: int
+
+    @property
+    def repeat(self) -> int:
+        """Query heads that share one key/value head."""
+        return self.heads // self.kv_heads
+
+    def queries(self, rows: Tensor, group: Group) -> Tensor:
+        """Gather [N, H, D] into [G, Hkv, repeat * L, D]."""
+        return self.fold(rows.index_select(0, group.queries), group)
+
+    def keys(self, rows: Tensor, group: Group) -> Tensor:
+        """Gather [N, Hkv, D] into [G, Hkv, K, D]."""
+        return rows.index_select(0, group.keys).view(group.members, -1, self.kv_heads, self.size).transpose(1, 2)
+
+    def mask(self, group: Group) -> Tensor:
+        """[G, 1, repeat * L, K]: grouped-query heads are folded into the query length."""
+        return group.mask.repeat(1, 1, self.repeat, 1)
+
+    def fold(self, slots: Tensor, group: Group) -> Tensor:
+        """[G * L, H, D] -> [G, Hkv, repeat * L, D]."""
+        parts = slots.view(group.members, -1, self.kv_heads, self.repeat, self.size).permute(0, 2, 3, 1, 4)
+        return parts.reshape(group.members, self.kv_heads, -1, self.size)
+
+    def to_slots(self, folded: Tensor, group: Group) -> Tensor:
+        """Inverse of `fold`."""
+        parts = folded.reshape(group.members, self.kv_heads, self.repeat, -1, self.size).permute(0, 3, 1, 2, 4)
+        return parts.reshape(-1, self.heads, self.size)
 
 
 def _group(found: Sequence[Segment]) -> list[list[Segment]]:

@@ -1,6 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-A checkpoint is a folder `step-000040` with the adapter, the optimizer and a small state file. It is written under a temporary
+A checkpoint is a folder `step-000040` with the adapter, the optimizer and a small state file. It is written under a
+temporary
 name, synced to disk and renamed, so that a folder with the right name is always complete. Randomness needs no
 state: each step seeds it from (seed, step).
 """

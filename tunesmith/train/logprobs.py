@@ -1,6 +1,7 @@
 """Log-probabilities of chosen tokens without ever holding [N, vocabulary] logits.
 
-The log-probability of token t at hidden state h is  l = h W_t - logsumexp(h W^T), so its gradient by h is the one vector
+The log-probability of token t at hidden state h is  l = h W_t - logsumexp(h W^T), so its gradient by h is the one
+vector
 
     dl/dh = W_t - softmax(h W^T) W
 

@@ -38,8 +38,9 @@ class MemoryPlan(Value):
     def __str__(self) -> str:
         gigabyte = 1 << 30
         return (
-            f"memory: about {self.predicted_peak_bytes / gigabyte:.1f} GB predicted at {self.largest_piece_tokens} tokens a piece "
-            f"({self.accumulate} piece(s) a step), {self.available_bytes / gigabyte:.1f} GB to be had"
+            f"memory: about {self.predicted_peak_bytes / gigabyte:.1f} GB predicted, "
+            f"{self.available_bytes / gigabyte:.1f} GB to be had; "
+            f"at most {self.largest_piece_tokens} tokens a piece, {self.accumulate} piece(s) a step"
         )
 
 
@@ -73,7 +74,9 @@ def plan_memory(
 
 
 def available_bytes() -> int:
-    """Memory this process may use: what is free plus what it already holds, within the control group's limit if there is one."""
+    """Memory this process may use: what is free plus what it already holds, within the control group's limit if
+    there is one.
+    """
     own = psutil.Process().memory_info().rss
     limit = _cgroup_limit()
     free = psutil.virtual_memory().available + own

@@ -1,4 +1,6 @@
-"""The contract of an objective: a pure loss on per-token log-probabilities. Plugins lie in `tunesmith.train.objectives`."""
+"""The contract of an objective: a pure loss on per-token log-probabilities. Plugins lie in
+`tunesmith.train.objectives`.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,10 @@ def learning_rate(
 ) -> float:
     """The rate used at `step` (0-based) of `total`.
 
-    Linear warm-up over w = ceil(warmup_ratio * total) steps: peak * (step + 1) / w. After it, with t = (step - w) / (total - w):
-    cosine: peak * (1 + cos(pi t)) / 2 (Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5); linear: peak * (1 - t); constant: peak.
+    Linear warm-up over w = ceil(warmup_ratio * total) steps: peak * (step + 1) / w. After it, with t = (step - w) /
+    (total - w):
+    cosine: peak * (1 + cos(pi t)) / 2 (Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5); linear: peak * (1 - t);
+    constant: peak.
     """
     warmup = math.ceil(warmup_ratio * total)
     if step < warmup:

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from tunesmith.errors import ModelError, nearest
+from tunesmith.models.fused_layers import fuse_layers
 from tunesmith.models.fused_lora import fuse_lora_layers
 from tunesmith.models.method import Method
 
@@ -19,8 +20,8 @@ __all__ = ["Lora"]
 class Lora(Method):
     """Low-rank adapters on linear layers; starts as a no-op because B is zero.
 
-    `targets` is `all-linear` (every linear layer but the output head) or module names such as `q_proj`. `last_layers` adapts
-    only the last k layers (0: all): the backward pass then stops there, which saves time and memory. `alpha`
+    `targets` is `all-linear` (every linear layer but the output head) or module names such as `q_proj`. `last_layers`
+    adapts only the last k layers (0: all): the backward pass then stops there, which saves time and memory. `alpha`
     is 2 * rank unless given. With `dropout` 0 each layer runs as one fused autograd function.
     """
 
@@ -52,6 +53,7 @@ class Lora(Method):
         torch.manual_seed(seed)
         wrapped = get_peft_model(model, config)
         fuse_lora_layers(wrapped)
+        fuse_layers(wrapped)
         return wrapped
 
     @property
@@ -75,5 +77,7 @@ def _linear_names(model: Any) -> set[str]:
     """Last name part of every linear layer but the output head."""
     head = model.get_output_embeddings()
     return {
-        name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
     }

@@ -1,0 +1,229 @@
+"""The product: the stages in order. The only module that sees two of them.
+
+    prepare -> train -> evaluate -> gate -> release
+
+Each function runs its stage and what must come before it; a stage whose input has not changed reuses its result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tunesmith.engine.backend import start_engine
+from tunesmith.errors import Problem, RecipeError
+from tunesmith.evaluate.cache import evaluation_digest, read_report, write_report
+from tunesmith.evaluate.metric import directions
+from tunesmith.evaluate.report.facts import ReportFacts
+from tunesmith.evaluate.report.write import write
+from tunesmith.evaluate.stage import EvaluationInput, contestants_of
+from tunesmith.evaluate.stage import evaluate as evaluate_stage
+from tunesmith.gate.stage import judge
+from tunesmith.gate.stage import problems as gate_problems
+from tunesmith.models.template import Renderer
+from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
+from tunesmith.prepare.stage import prepare as prepare_stage
+from tunesmith.progress import Progress
+from tunesmith.recipes import effective, track, unread
+from tunesmith.release.stage import ADAPTER_FOLDER
+from tunesmith.release.stage import release as release_stage
+from tunesmith.settings import Settings
+from tunesmith.store.datasets import StoredDataset
+from tunesmith.train.metrics import METRICS_FILE
+from tunesmith.train.stage import TrainingInput, finished_run, run_folder
+from tunesmith.train.stage import train as train_stage
+from tunesmith.types.base import Value
+from tunesmith.types.dataset import DatasetManifest
+from tunesmith.types.decision import Decision
+from tunesmith.types.recipe import PluginSpec, Recipe
+from tunesmith.types.release import Release
+from tunesmith.types.report import EvaluationReport
+from tunesmith.types.run import RunRecord
+
+__all__ = ["Outcome", "evaluate", "gate", "prepare", "release", "run", "train"]
+
+RECIPE_FILE = "recipe.yaml"
+EVALUATION_FOLDER = "evaluation"
+DECISION_FILE = "decision.json"
+# The engine of the evaluation keeps enough prefixes that a row's prompt is still there when its reference is scored.
+ENGINE = PluginSpec.model_validate({"name": "embedded", "kv_tokens": 24576, "prefix_tokens": 12288})
+
+Spec = TypeVar("Spec", bound=Value)
+Result = TypeVar("Result")
+
+
+class Outcome(Value):
+    """Everything a whole run gives."""
+
+    dataset: DatasetManifest
+    run: RunRecord
+    report: EvaluationReport
+    decision: Decision
+    release: Release
+    report_path: Path
+
+
+def prepare(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> StoredDataset:
+    """The dataset of `recipe`, whose source paths are relative to `folder`."""
+    base = resolve_base(recipe.model, settings.home, progress)
+    renderer = Renderer(base.path)
+    return prepare_stage(recipe.prepare, renderer=renderer, base_dir=folder, home=settings.home, progress=progress)
+
+
+def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> RunRecord:
+    """The finished training run of `recipe`: resumed if it was interrupted, reused if it is there."""
+    _refuse_unjudgeable(recipe)
+    given = _training_input(recipe, folder, settings, progress)
+    place, _ = run_folder(recipe.train, given)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / RECIPE_FILE).write_text(effective(recipe))
+    (place / "dataset.json").write_text(given.dataset.manifest.model_dump_json(indent=2))
+    if finished_run(place):
+        return train_stage(recipe.train, given, progress)
+    return _every_option_applied("train", recipe.train, lambda spec: train_stage(spec, given, progress))
+
+
+def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> EvaluationReport:
+    """All contestants of `recipe` measured on the same held-out rows, through the engine that serves."""
+    record = train(recipe, folder, settings, progress)
+    dataset = prepare(recipe, folder, settings, progress)
+    base = resolve_base(recipe.model, settings.home, progress)
+    subject = EvaluationInput(
+        contestants=contestants_of(recipe.evaluate, recipe.model.base, record.adapter_digest),
+        examples=dataset.examples(recipe.evaluate.split),
+        labels=dataset.manifest.labels,
+        dataset_digest=dataset.manifest.digest,
+    )
+    digest = evaluation_digest(
+        recipe.evaluate,
+        subject,
+        base_digest=base.digest,
+        template_digest=record.template_digest,
+        precision=resolve_precision("auto"),
+    )
+    place = Path(record.path) / EVALUATION_FOLDER
+    known = read_report(place, digest)
+    if known is not None:
+        progress.say("reusing the evaluation of this run")
+        return known
+    report = asyncio.run(_measure(recipe, base, record, subject, progress))
+    write_report(report, place, digest)
+    return report
+
+
+def gate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> Decision:
+    """The verdicts of all gate rules of `recipe`; written beside the run."""
+    report = evaluate(recipe, folder, settings, progress)
+    record = train(recipe, folder, settings, progress)
+    decision = _every_option_applied("gate", recipe.gate, lambda spec: judge(spec, report))
+    (Path(record.path) / DECISION_FILE).write_text(decision.model_dump_json(indent=2))
+    return decision
+
+
+def release(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> Release:
+    """The registered release of `recipe`; its alias moves only when the gate passed."""
+    return run(recipe, folder, settings, progress).release
+
+
+def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> Outcome:
+    """All stages, and the report."""
+    decision = gate(recipe, folder, settings, progress)
+    quiet = _Quiet(progress)
+    report = evaluate(recipe, folder, settings, quiet)
+    record = train(recipe, folder, settings, quiet)
+    manifest = prepare(recipe, folder, settings, quiet).manifest
+    released = release_stage(
+        recipe.release, run=record, report=report, decision=decision, manifest=manifest, home=settings.home
+    )
+    facts = _facts(recipe, record, report, decision, manifest)
+    files = write(facts, Path(record.path))
+    return Outcome(
+        dataset=manifest, run=record, report=report, decision=decision, release=released, report_path=files.html
+    )
+
+
+class _Quiet:
+    """A progress that draws bars but does not say again what was reused."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.task = progress.task
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+
+def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> TrainingInput:
+    dataset = prepare(recipe, folder, settings, progress)
+    base = resolve_base(recipe.model, settings.home, progress)
+    return TrainingInput(recipe.name, base, dataset, settings.home)
+
+
+async def _measure(
+    recipe: Recipe, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress
+) -> EvaluationReport:
+    progress.say("starting the engine")
+    engine = start_engine(ENGINE, base.path)
+    try:
+        await engine.load_adapter(record.adapter_digest, Path(record.path) / ADAPTER_FOLDER)
+        spec = track(recipe.evaluate)
+        report = await evaluate_stage(spec, subject, engine=engine, renderer=Renderer(base.path), progress=progress)
+        _refuse_unread("evaluate", spec)
+        return report
+    finally:
+        await engine.close()
+
+
+def _every_option_applied(stage: str, spec: Spec, work: Callable[[Spec], Result]) -> Result:
+    """Run `work` on a spec that knows what was read of it; options that nothing looked at are refused."""
+    tracked = track(spec)
+    result = work(tracked)
+    _refuse_unread(stage, tracked)
+    return result
+
+
+def _refuse_unread(stage: str, spec: Value) -> None:
+    ignored = unread(spec)
+    if ignored:
+        problems = [Problem("was accepted but not applied", field=f"{stage}.{name}") for name in ignored]
+        raise RecipeError(problems, message="Options of the recipe had no effect; the run is refused.")
+
+
+def _refuse_unjudgeable(recipe: Recipe) -> None:
+    """Gate rules are checked against what will be measured before any weight is loaded."""
+    problems = gate_problems(recipe.gate, recipe.evaluate, directions(recipe.evaluate.metrics))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _facts(
+    recipe: Recipe, record: RunRecord, report: EvaluationReport, decision: Decision, manifest: DatasetManifest
+) -> ReportFacts:
+    place = Path(record.path)
+    environment: dict[str, Any] = json.loads((place / "environment.json").read_text())
+    packages = environment.pop("packages")
+    return ReportFacts(
+        title=recipe.name,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        dataset=manifest,
+        run=record,
+        evaluation=report,
+        decision=decision,
+        metrics=tuple(json.loads(line) for line in (place / METRICS_FILE).read_text().splitlines()),
+        environment={name: str(value) for name, value in {**environment, **packages}.items() if value},
+        places={
+            "run directory": str(place),
+            "adapter": str(place / ADAPTER_FOLDER),
+            "effective recipe": str(place / RECIPE_FILE),
+            "metrics": str(place / METRICS_FILE),
+            "evaluation": str(place / EVALUATION_FOLDER),
+        },
+        next_steps={
+            "ask the tuned model": f"tunesmith chat {recipe.release.name}",
+            "serve it": "tunesmith serve",
+            "watch the loss": f"tensorboard --logdir {place / 'tensorboard'}",
+        },
+    )

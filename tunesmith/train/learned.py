@@ -1,0 +1,62 @@
+"""After the last step: did the run learn, and is what was saved what was trained? Otherwise it has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from tunesmith.models.weights import load_base
+from tunesmith.train.forward import attention_backend, score_plainly
+from tunesmith.train.selfchecks import tolerance
+from tunesmith.types.conversation import Rendered
+from tunesmith.types.dataset import Check
+
+__all__ = ["after_last_step", "reloads_the_same"]
+
+Tensors = dict[str, torch.Tensor]
+
+
+def after_last_step(
+    start: Tensors, end: Tensors, start_loss: float | None, best_loss: float | None
+) -> tuple[Check, ...]:
+    """Weights finite, adapter moved, held-out loss below its start (skipped without validation rows)."""
+    broken = [name for name, tensor in end.items() if not bool(torch.isfinite(tensor).all())]
+    moved = sum(float((end[name].float() - start[name].float()).pow(2).sum()) for name in end) ** 0.5
+    checks = [
+        Check(
+            name="all trained weights are finite",
+            passed=not broken,
+            checked=len(end),
+            detail=f"not finite: {broken[:3]}" if broken else "",
+        ),
+        Check(
+            name="training changed the adapter",
+            passed=moved > 0.0,
+            checked=len(end),
+            detail=f"L2 distance from the start {moved:.4g}",
+        ),
+    ]
+    if start_loss is not None and best_loss is not None:
+        detail = f"{start_loss:.4f} before, {best_loss:.4f} at the best checkpoint"
+        checks.append(Check(name="held-out loss fell", passed=best_loss < start_loss, checked=1, detail=detail))
+    return tuple(checks)
+
+
+def reloads_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rendered], precision: str) -> Check:
+    """Load base and saved adapter anew, with peft alone, and compare log-probabilities with the trained model's."""
+    fresh = PeftModel.from_pretrained(load_base(base, "bfloat16" if precision == "bfloat16" else "float32"), adapter)
+    with torch.no_grad():
+        with attention_backend(model, "sdpa"):
+            trained = torch.cat(score_plainly(model, rows))
+        reloaded = torch.cat(score_plainly(fresh.eval(), rows))
+    gap = float((trained - reloaded).abs().max() / trained.abs().max().clamp(min=1e-6))
+    return Check(
+        name="the saved adapter, loaded anew, gives the same log-probabilities",
+        passed=gap <= tolerance(precision),
+        checked=len(rows),
+        detail=f"largest relative difference {gap:.1e}",
+    )

@@ -1,0 +1,159 @@
+"""What a run proves about itself before its first step and after its last; each proof is stored in the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from tunesmith.errors import ModelError, TrainingFailed
+from tunesmith.train import memory
+from tunesmith.train.forward import Batching, attention_backend, score, score_plainly
+from tunesmith.train.objective import Objective
+from tunesmith.train.plan import split_evenly
+from tunesmith.types.conversation import Rendered
+from tunesmith.types.dataset import Check
+
+__all__ = ["MemoryProbe", "before_first_step", "leak_probe", "probe_memory", "require", "tolerance"]
+
+PROBE_ROWS = 4
+
+
+class MemoryProbe(NamedTuple):
+    """Two measured points (computed tokens, peak bytes above the resident size) and that resident size."""
+
+    resident: int
+    small: tuple[int, int]
+    large: tuple[int, int]
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Slope through both points, at least that of the larger point alone when the smaller one is noise."""
+        tokens = self.large[0] - self.small[0]
+        slope = (self.large[1] - self.small[1]) / tokens if tokens > 0 else 0.0
+        return max(slope, self.large[1] / self.large[0])
+
+
+def tolerance(precision: str) -> float:
+    """Largest relative difference that rounding explains: float32 sums in another order, bfloat16 8-bit mantissas."""
+    return 1e-4 if precision == "float32" else 3e-2
+
+
+def require(checks: Sequence[Check]) -> None:
+    """Raise TrainingFailed naming every check that did not hold."""
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        raise TrainingFailed(
+            "The run's self-checks failed:\n" + "\n".join(f"  {check.name}: {check.detail}" for check in failed),
+            hint="Try train.batching: padded, or report this with the files of the run directory.",
+        )
+
+
+def before_first_step(
+    model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, precision: str
+) -> tuple[Check, ...]:
+    """The leak probe, parity with the model's own forward, adapter no-op and accumulation invariance on real rows."""
+    few = list(rows[:PROBE_ROWS])
+    checks = [_parity(model, few, batching, precision), _starts_as_base(model, few[:2], batching, precision)]
+    if batching == "tree":
+        checks.insert(0, leak_probe(model, few[0]))
+    if len(few) > 1:
+        checks.append(_accumulation(model, few, objective, batching, precision))
+    return tuple(checks)
+
+
+def leak_probe(model: Any, row: Rendered) -> Check:
+    """Change one branch of a two-branch tree; the other branch's log-probabilities must stay bit-equal.
+
+    Catches attention implementations that ignore the tree's mask (sliding windows, linear attention, state-space
+    layers).
+    """
+    name = "leak probe: changing one branch leaves the other bit-equal"
+    cut = next(index for index, weight in enumerate(row.loss_weights) if weight > 0)
+    other = [list(row.token_ids) for _ in range(2)]
+    for branch, shift in zip(other, (1, 2), strict=True):
+        branch[cut:] = [(token + shift) % 200 + 3 for token in branch[cut:]]
+    twin = row.model_copy(update={"token_ids": tuple(other[0]), "loss_weights": (0.0,) * len(row.token_ids)})
+    changed = twin.model_copy(update={"token_ids": tuple(other[1])})
+    try:
+        with torch.no_grad():
+            first = score(model, [row, twin], "tree").logprobs
+            second = score(model, [row, changed], "tree").logprobs
+    except (ModelError, TypeError, KeyError) as error:
+        return Check(name=name, passed=False, checked=0, detail=f"this model cannot take a tree mask ({error})")
+    gap = float((first - second).abs().max())
+    return Check(name=name, passed=gap == 0.0, checked=len(first), detail=f"largest difference {gap:.3g}")
+
+
+def probe_memory(model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching) -> MemoryProbe:
+    """Measure the peak of one forward and backward pass at one row and at a few."""
+    memory.reset_peak()
+    resident = memory.peak_bytes()
+    points = []
+    for count in (1, min(PROBE_ROWS, len(rows))):
+        memory.reset_peak()
+        computed, _ = _gradients(model, [rows[:count]], objective, batching)
+        points.append((computed, max(0, memory.peak_bytes() - resident)))
+    return MemoryProbe(resident, points[0], points[1])
+
+
+def _parity(model: Any, rows: Sequence[Rendered], batching: Batching, precision: str) -> Check:
+    with torch.no_grad():
+        ours = score(model, rows, batching)
+        with attention_backend(model, "sdpa"):
+            plain = score_plainly(model, rows)
+    expected = -float(torch.cat(plain).sum()) / sum(len(part) for part in plain)
+    got = -float((ours.logprobs * ours.weights).sum() / ours.weights.sum())
+    gap = abs(got - expected) / max(abs(expected), 1e-6)
+    return Check(
+        name=f"{batching} loss equals the model's own forward, row by row",
+        passed=gap <= tolerance(precision),
+        checked=len(rows),
+        detail=f"{got:.6f} against {expected:.6f}, relative difference {gap:.1e}",
+    )
+
+
+def _starts_as_base(model: Any, rows: Sequence[Rendered], batching: Batching, precision: str) -> Check:
+    with torch.no_grad():
+        adapted = score(model, rows, batching).logprobs
+        with model.disable_adapter():
+            base = score(model, rows, batching).logprobs
+    gap = float((adapted - base).abs().max() / base.abs().max().clamp(min=1e-6))
+    return Check(
+        name="the fresh adapter is a no-op",
+        passed=gap <= tolerance(precision),
+        checked=len(rows),
+        detail=f"largest relative difference {gap:.1e}",
+    )
+
+
+def _accumulation(
+    model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, precision: str
+) -> Check:
+    _, whole = _gradients(model, [rows], objective, batching)
+    _, pieces = _gradients(model, list(split_evenly(rows, 2)), objective, batching)
+    gap = float((whole - pieces).norm() / whole.norm().clamp(min=1e-20))
+    return Check(
+        name="accumulated gradient equals the whole step's",
+        passed=gap <= 10 * tolerance(precision),
+        checked=len(rows),
+        detail=f"relative difference {gap:.1e}",
+    )
+
+
+def _gradients(
+    model: Any, pieces: Sequence[Sequence[Rendered]], objective: Objective, batching: Batching
+) -> tuple[int, torch.Tensor]:
+    """(computed tokens, all gradients flattened) of one step over `pieces`; gradients are cleared afterwards."""
+    total = sum(sum(row.loss_weights) for piece in pieces for row in piece)
+    computed = 0
+    for piece in pieces:
+        scored = score(model, piece, batching)
+        objective.loss(scored, total).backward()
+        computed += scored.computed_tokens
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    flat = torch.cat([p.grad.float().flatten() for p in parameters if p.grad is not None])
+    for parameter in parameters:
+        parameter.grad = None
+    return computed, flat

@@ -1,0 +1,40 @@
+"""TensorBoard event files under the run directory: `tensorboard --logdir RUN/tensorboard`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import MissingDependency
+from tunesmith.train.tracker import MetricSink, Tracker
+
+__all__ = ["Tensorboard"]
+
+
+class Tensorboard(Tracker):
+    """Writes every metric as a scalar; a resumed run overwrites the steps it repeats."""
+
+    @contextmanager
+    def open(self, folder: Path) -> Iterator[MetricSink]:
+        """A sink that writes to `folder`/tensorboard. Raises MissingDependency without the tensorboard package."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingDependency(
+                "train.trackers: tensorboard needs the package 'tensorboard'.",
+                hint="pip install 'tunesmith[tensorboard]', or set train.trackers: []",
+            ) from error
+        with SummaryWriter(str(folder / "tensorboard")) as writer:
+            yield _Sink(writer)
+
+
+class _Sink:
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Record `values` at `step`."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
