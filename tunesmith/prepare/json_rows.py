@@ -42,7 +42,7 @@ def read_json(text: str) -> Table:
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # the pattern matches the empty string
     if text[start] == "[":
         return Table("json", tuple(_array_rows(text, start)))
-    if not re.search(r"^\s*{", text, re.MULTILINE):
+    if not re.search(r"^[ \t]*{", text, re.MULTILINE):
         beginning = text[start : start + 30].split("\n", 1)[0]
         _refuse(
             f"the file holds no JSON objects; it starts with {beginning!r}", 1, "check that the right file was given"

@@ -39,9 +39,8 @@ def read_table(path: Path) -> Table:
         raise DataError(
             [Problem("the file is empty", line=1, fix="check that the right file was given and fully downloaded")]
         )
-    table = (
-        read_json(text) if _looks_like_json(text, path.suffix.lower()) else read_delimited(text, path.suffix.lower())
-    )
+    suffix = path.suffix.lower()
+    table = read_json(text) if _looks_like_json(text, suffix) else read_delimited(text, suffix)
     if not table.rows:
         raise DataError([Problem("the file holds no rows", line=1, fix="add at least one row")])
     return table
@@ -77,11 +76,10 @@ def _looks_like_json(text: str, suffix: str) -> bool:
 
 
 def _is_plainly_delimited(start: str) -> bool:
-    """A file called JSON whose first two lines are a header and a row of as many cells, with no JSON bracket."""
-    lines = start.split("\n", 2)
-    if start.startswith(("{", "[", '"')) or len(lines) < 2:
-        return False
-    return any(mark in lines[0] and mark in lines[1] and not set("{}:") & set(lines[0]) for mark in ("\t", ",", ";"))
+    """A file called JSON that begins with a header of several names, and where no line begins with a JSON object."""
+    header, _, rest = start.partition("\n")
+    divided = any(mark in header for mark in ("\t", ",", ";"))
+    return bool(rest) and divided and not set('{}[]:<"') & set(header) and "\n{" not in rest
 
 
 def _parses(text: str) -> bool:
