@@ -17,16 +17,17 @@ FOLDER = "tunesmith.evaluate.metrics"
 
 
 @pytest.fixture
-def example(tmp_path, monkeypatch):
+def example(tmp_path):
     (block,) = re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", GUIDE, flags=re.S)
     path, code = block
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / Path(path).name).write_text(code, encoding="utf-8")
     package = importlib.import_module(FOLDER)
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / "plugins")])
+    package.__path__.append(str(tmp_path / "plugins"))
     plugins.load.cache_clear()
     importlib.invalidate_caches()
     yield Path(path).stem
+    package.__path__.remove(str(tmp_path / "plugins"))
     plugins.load.cache_clear()
     sys.modules.pop(f"{FOLDER}.{Path(path).stem}", None)
     vars(package).pop(Path(path).stem, None)
@@ -62,7 +63,8 @@ def test_the_example_measures_what_its_docstring_says(example):
 def test_a_recipe_accepts_the_example(example, tmp_path):
     (tmp_path / "rows.jsonl").write_text("{}\n")
     (tmp_path / "recipe.yaml").write_text(
-        "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\nevaluate: {metrics: [accuracy, first_word]}\n"
+        "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"
+        "evaluate: {metrics: [accuracy, first_word]}\n"
     )
     assert "first_word" in load_recipe(tmp_path / "recipe.yaml").evaluate.metrics
 
