@@ -27,7 +27,8 @@ def heatmap(contestant: Contestant) -> Markup:
     support = {each.label: each.support for each in contestant.classes}
     cell = min(44.0, max(9.0, AREA / len(labels)))
     width = min(200.0, max(len(label or INVALID) for label in labels) * _letter(cell))
-    left, top = 12 + width, 14 + 0.82 * width
+    upright = cell < 22
+    left, top = 12 + width, 14 + (width if upright else 0.82 * width)
     parts = [_background(left, top, cell, len(contestant.classes), len(labels))]
     for found in contestant.confusions:
         row, column = place[found.reference], place[found.predicted]
@@ -37,9 +38,10 @@ def heatmap(contestant: Contestant) -> Markup:
         )
         x, y = left + column * cell, top + row * cell
         parts.append(_cell(x, y, cell, share, found.count, title, found.reference == found.predicted))
-    parts.extend(_names(labels, left, top, cell))
+    parts.extend(_names(labels, left, top, cell, upright))
     height = top + cell * len(contestant.classes) + 6
-    return picture(left + cell * len(labels) + 40, height, "Confusion matrix", *parts)
+    right = left + cell * len(labels) + (8 if upright else max(40.0, 0.57 * len(labels[-1] or INVALID) * _letter(cell)))
+    return picture(right, height, "Confusion matrix", *parts)
 
 
 def _cell(x: float, y: float, cell: float, share: float, count: int, title: str, right: bool) -> Markup:
@@ -68,8 +70,8 @@ def _background(left: float, top: float, cell: float, rows: int, columns: int) -
     ])  # fmt: skip
 
 
-def _names(labels: list[str | None], left: float, top: float, cell: float) -> list[Markup]:
-    """Row names on the left, column names slanted on top."""
+def _names(labels: list[str | None], left: float, top: float, cell: float, upright: bool) -> list[Markup]:
+    """Row names on the left, column names on top, slanted or (when the columns are narrow) upright."""
     font = f"font-size:{min(12.0, cell * 0.85):.1f}px"
     found = []
     for index, label in enumerate(labels):
@@ -77,7 +79,7 @@ def _names(labels: list[str | None], left: float, top: float, cell: float) -> li
         if label is not None:
             y = top + middle + 4
             found.append(tag("text", label, x=left - 8, y=y, text_anchor="end", class_="label", style=font))
-        turn = f"translate({left + middle + 4:.1f} {top - 8:.1f}) rotate(-55)"
+        turn = f"translate({left + middle + 4:.1f} {top - 8:.1f}) rotate({-90 if upright else -55})"
         found.append(tag("text", label or INVALID, transform=turn, class_="label", style=font))
     return found
 

@@ -15,7 +15,7 @@ from tunesmith.evaluate.report.facts import ReportFacts
 from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.report.heatmap import heatmap
 from tunesmith.evaluate.report.samples import confused_pairs, flips
-from tunesmith.evaluate.report.story import model_name, rival, story, subject
+from tunesmith.evaluate.report.story import learning, model_name, rival, story, subject
 
 __all__ = ["html_page"]
 
@@ -53,6 +53,7 @@ def _content(facts: ReportFacts) -> dict[str, Any]:
         "run": facts.run,
         "evaluation": evaluation,
         "story": story(facts),
+        "learning": learning(facts.run),
         "tiles": tables.tiles(facts),
         "confidence": f"{evaluation.confidence:.0%}",
         "subject_name": model_name(ours),

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from tunesmith.evaluate.report import wording
 from tunesmith.evaluate.report.facts import ReportFacts
 from tunesmith.types.report import Comparison, Contestant, EvaluationReport, Score
+from tunesmith.types.run import RunRecord
 
-__all__ = ["Story", "comparison_between", "main_metric", "model_name", "rival", "story", "subject"]
+__all__ = ["Story", "comparison_between", "learning", "main_metric", "model_name", "rival", "story", "subject"]
 
 PHRASES = {
     "accuracy": "answers {value} of {n} held-out rows with the right label",
@@ -65,6 +66,14 @@ def story(facts: ReportFacts) -> Story:
     details = [_against(facts.evaluation, score)] if rival(facts.evaluation) else []
     details.append(_invalid(ours))
     return Story(tone, badge, headline, tuple(filter(None, details)))
+
+
+def learning(run: RunRecord) -> str:
+    """What the loss on unseen rows did, or that it was not watched."""
+    start, best = run.start_validation_loss, run.best_validation_loss
+    if start is None or best is None:
+        return "There were no validation rows, so the loss on unseen rows was not watched."
+    return f"The loss on validation rows, which are not trained on, went from {start:.3f} to {best:.3f}."
 
 
 def _badge(facts: ReportFacts) -> tuple[str, str]:
