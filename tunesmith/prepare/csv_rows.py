@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tunesmith.errors import DataError, Problem
 from tunesmith.prepare.table import Row, Table
 
 __all__ = ["read_delimited"]
 
-_DELIMITERS = {",": ".csv", "\t": ".tsv", ";": ".csv"}
+_DELIMITERS: Mapping[str, str] = {",": ".csv", "\t": ".tsv", ";": ".csv"}
 
 
 def read_delimited(text: str, suffix: str) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn, cast
 
 from tunesmith import plugins
@@ -16,7 +16,13 @@ __all__ = ["FOLDER", "choose_format"]
 FOLDER = "tunesmith.prepare.formats"
 
 _LOOKED_AT = 200
-_OTHER_NAMES = {"alpaca": "instruction", "openai": "chat", "messages": "chat", "chatml": "chat", "csv": "columns"}
+_OTHER_NAMES: Mapping[str, str] = {
+    "alpaca": "instruction",
+    "openai": "chat",
+    "messages": "chat",
+    "chatml": "chat",
+    "csv": "columns",
+}
 _SHAREGPT = (
     "ShareGPT's form (conversations with from and value) is not read yet",
     "rename conversations to messages, from to role (human -> user, gpt -> assistant) and value to content",

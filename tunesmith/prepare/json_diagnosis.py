@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from tunesmith.errors import Problem
 
@@ -10,7 +11,7 @@ __all__ = ["diagnose"]
 
 _KEY = re.compile(r'"((?:[^"\\\n]|\\.)*)"\s*:')
 _BARE_KEY = re.compile(r"([A-Za-z_][\w.-]*)\s*:")
-_PYTHON = {"T": "True", "F": "False", "N": "None"}
+_PYTHON: Mapping[str, str] = {"T": "True", "F": "False", "N": "None"}
 
 
 def diagnose(text: str, start: int, position: int, message: str, line: int, *, may_be_cut: bool) -> Problem:

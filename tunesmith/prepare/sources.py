@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from tunesmith.types.recipe import SourceSpec
 
 __all__ = ["Parsed", "find_sources", "parse_sources"]
 
-_OTHER_FILES = {
+_OTHER_FILES: Mapping[str, str] = {
     ".xlsx": "export the sheet as CSV",
     ".xls": "export the sheet as CSV",
     ".parquet": "write it as JSONL (pandas: read_parquet(...).to_json(..., orient='records', lines=True))",

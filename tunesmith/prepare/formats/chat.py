@@ -19,7 +19,7 @@ from tunesmith.types.conversation import Conversation, Message
 __all__ = ["Chat"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-_MEANT = {
+_MEANT: Mapping[str, tuple[str, ...]] = {
     "user": ("human", "customer", "question", "prompter"),
     "assistant": ("gpt", "chatgpt", "bot", "model", "ai", "answer"),
     "tool": ("function", "observation", "function_response", "tool_response"),
