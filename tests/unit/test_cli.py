@@ -98,7 +98,7 @@ def test_version():
     assert call("--version").stdout == f"tunesmith {tunesmith.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["frobnicate"], ["run"], ["run", "--nope"], ["serve", "--port", "0"]])
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["run"], ["run", "--nope"], ["serve", "--port", "70000"]])
 def test_wrong_usage_is_exit_code_2(arguments):
     result = call(*arguments)
     assert result.exit_code == 2
@@ -203,3 +203,9 @@ def test_plugins_shows_every_folder_and_option():
     assert "rank: 16" in call("plugins", "methods").stdout
     result = call("plugins", "method")
     assert (result.exit_code, "Did you mean 'methods'?" in result.stderr) == (1, True)
+
+
+def test_there_is_nothing_to_serve_in_an_empty_home(home):
+    result = call("serve")
+    assert result.exit_code == 1
+    assert "tunesmith run RECIPE" in result.stderr

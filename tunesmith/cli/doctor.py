@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -121,12 +122,11 @@ def _optional(name: str, use: str, fix: str) -> Finding:
 
 def _torch() -> Finding:
     try:
-        import torch
+        torch = importlib.import_module("torch")  # by name: only to look at it, the command line never uses torch
     except (ImportError, OSError) as error:
         return Finding("torch import", "broken", str(error), "pip install --force-reinstall torch")
     accelerator = f"GPU {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else "no GPU"
-    threads: Any = torch.get_num_threads()
-    return Finding("torch import", "ok", f"{threads} threads, {accelerator}")
+    return Finding("torch import", "ok", f"{torch.get_num_threads()} threads, {accelerator}")
 
 
 def _torchvision() -> Finding:
@@ -135,11 +135,11 @@ def _torchvision() -> Finding:
     if version is None:
         return Finding("torchvision", "ok", "not installed, not needed")
     try:
-        import torchvision  # type: ignore[import-not-found, unused-ignore]
+        importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as error:
         detail = f"{version} does not fit torch {_version('torch')}: {str(error).splitlines()[0]}"
         return Finding("torchvision", "broken", detail, "pip uninstall torchvision")
-    return Finding("torchvision", "ok", str(torchvision.__version__))
+    return Finding("torchvision", "ok", version)
 
 
 def _home(home: Path) -> Finding:

@@ -13,7 +13,7 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
 
     Every figure has a standard error, every difference a paired interval.
     """
-    checked, settings = read_recipe(recipe, changes), read_settings()
+    settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
 
     report = pipeline.evaluate(checked, recipe.parent, settings, RichProgress())

@@ -15,7 +15,7 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
 
     Exit code for scripts: 0 pass, 1 fail, 2 inconclusive.
     """
-    checked, settings = read_recipe(recipe, changes), read_settings()
+    settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
     from tunesmith.gate.stage import exit_code
 

@@ -31,7 +31,7 @@ def command(
 
     Every row is used or dropped for a named reason; no weights are loaded.
     """
-    checked, settings = read_recipe(recipe, changes), read_settings()
+    settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
 
     progress = RichProgress()

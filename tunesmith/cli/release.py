@@ -22,7 +22,7 @@ def command(
 
     Exit code: 0 the alias points to it, 1 it was registered but the gate did not pass.
     """
-    checked, settings = read_recipe(recipe, changes), read_settings()
+    settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
     from tunesmith.release.registry import Registry
 

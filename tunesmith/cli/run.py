@@ -36,7 +36,7 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
 
 def run_recipe(path: Path, changes: list[str] | None) -> Outcome:
     """Run every stage of the recipe with progress bars on stderr."""
-    checked, settings = read_recipe(path, changes), read_settings()
+    settings, checked = read_settings(), read_recipe(path, changes)
     from tunesmith import pipeline
 
     return pipeline.run(checked, path.parent, settings, RichProgress())

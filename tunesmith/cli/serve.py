@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.options import AsJson, read_settings
-from tunesmith.cli.output import show_json
+from tunesmith.cli.output import RichProgress, show_json
+from tunesmith.errors import NotFound
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunesmith.release.registry import Registry
+
+__all__ = ["choose_base", "command"]
 
 
 def command(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    base: Annotated[str | None, typer.Option(help="Base model to serve; default: the newest release's.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve every release over HTTP, in the shape of OpenAI's API."""
-    from tunesmith.serve.stage import serve
+    settings = read_settings()
+    from tunesmith.models.weights import resolve_base
+    from tunesmith.release.registry import Registry
+    from tunesmith.serve.stage import ServeOptions, open_service, serve
+    from tunesmith.types.recipe import ModelSpec
 
-    if as_json:
-        show_json({"url": f"http://{host}:{port}/v1"})
-    serve(read_settings(), host, port)
+    registry = Registry(settings.home)
+    try:
+        spec = ModelSpec(base=base or choose_base(registry))
+        files = resolve_base(spec, settings.home, RichProgress())
+        options = ServeOptions(host=host, port=port)
+        serve(open_service(files, registry, options), options, _announce(registry, as_json))
+    finally:
+        registry.close()
+
+
+def choose_base(registry: Registry) -> str:
+    """The base of the newest release. Raises NotFound when there is none."""
+    releases = registry.list()
+    if not releases:
+        raise NotFound(
+            "There is no release to serve.",
+            hint="Make one with: tunesmith run RECIPE, or serve an untuned model with --base.",
+        )
+    return max(releases, key=lambda release: release.created).base
+
+
+def _announce(registry: Registry, as_json: bool) -> Callable[[str], None]:
+    def ready(url: str) -> None:
+        names = [release.reference for release in registry.list()]
+        if as_json:
+            show_json({"url": f"{url}/v1", "models": names})
+        else:
+            typer.echo(f"Serving at {url}/v1 (stop with Ctrl-C)")
+            typer.echo(f"models: {', '.join(names) or 'the base only'}")
+
+    return ready

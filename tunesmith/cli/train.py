@@ -13,7 +13,7 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
 
     A resumed run ends with the same bytes as one that was never interrupted.
     """
-    checked, settings = read_recipe(recipe, changes), read_settings()
+    settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
 
     run = pipeline.train(checked, recipe.parent, settings, RichProgress())
