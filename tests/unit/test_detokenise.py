@@ -28,7 +28,7 @@ def test_characters_come_whole() -> None:
 
 
 def test_incomplete_character_is_shown_at_the_end() -> None:
-    pieces, rest, _ = feed("ab".encode() + "😀".encode()[:2])
+    pieces, rest, _ = feed(b"ab" + "😀".encode()[:2])
     assert "".join(pieces) == "ab"
     assert set(rest) == {"\ufffd"}
 

@@ -65,7 +65,11 @@ def test_shared_prefix(left: list[int], right: list[int], limit: int, expected: 
 
 def test_prefixes_are_found_by_adapter_and_length() -> None:
     cache = PrefixCache(100)
-    short, long, tuned = PrefixEntry(None, [1, 2], 0), PrefixEntry(None, [1, 3, 4], 2), PrefixEntry("a", [1, 3, 4, 5], 5)
+    short, long, tuned = (
+        PrefixEntry(None, [1, 2], 0),
+        PrefixEntry(None, [1, 3, 4], 2),
+        PrefixEntry("a", [1, 3, 4, 5], 5),
+    )
     for entry in (short, long, tuned):
         assert cache.add(entry) == []
     assert cache.find(None, [1, 3, 4, 5], 9) == (long, 3)

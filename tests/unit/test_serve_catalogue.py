@@ -48,7 +48,9 @@ class Registry:
 
 
 def test_ids_and_what_they_mean() -> None:
-    registry = Registry([release("a", 1), release("a", 2), release("b", 1), release("b", 2)], {"a": {"stable": 1, "new": 2}})
+    registry = Registry(
+        [release("a", 1), release("a", 2), release("b", 1), release("b", 2)], {"a": {"stable": 1, "new": 2}}
+    )
     catalogue = Catalogue(registry, BASE)
     meaning = {one.id: one.release.reference if one.release else None for one in catalogue.list()}
     assert meaning == {

@@ -11,7 +11,7 @@ __all__ = ["check_request", "check_score"]
 
 
 def check_request(request: GenerationRequest, *, adapters: Collection[str], vocabulary: int, context: int) -> None:
-    """Raise EngineError unless the request can be served: known adapter, valid token ids, room for prompt and answer."""
+    """Raise EngineError unless the request can be served: known adapter, valid ids, room for prompt and answer."""
     _check(request.prompt_ids, request.adapter, adapters, vocabulary)
     needed = len(request.prompt_ids) + request.sampling.max_tokens
     if needed > context:

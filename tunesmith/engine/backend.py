@@ -28,7 +28,10 @@ class Backend(Value):
 
 
 def start_engine(spec: PluginSpec, base_path: Path) -> Engine:
-    """Start the backend that `spec` names with its options. Raises NotFound for an unknown name, ModelError as `start`."""
+    """Start the backend that `spec` names with its options.
+
+    Raises NotFound for an unknown name, ModelError as `Backend.start` does.
+    """
     found = plugins.load(FOLDER, spec.name)
     if not issubclass(found, Backend):
         raise TunesmithError(f"{found.__module__} must export a class derived from {Backend.__module__}.Backend.")

@@ -1,7 +1,7 @@
 """Which keys and values of earlier requests can be used again.
 
-An entry is keyed by the adapter's digest and the tokens themselves: the base model never continues from keys that an adapter
-made. (Base and template are fixed for the life of an engine, and the template's work is in the tokens.)
+An entry is keyed by the adapter's digest and the tokens themselves: the base model never continues from keys that an
+adapter made. (Base and template are fixed for the life of an engine, and the template's work is in the tokens.)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PrefixEntry:
 
 
 class PrefixCache:
-    """The most recently used prefixes, bounded by tokens and by count. Slots of dropped entries are the caller's to free."""
+    """The most recently used prefixes, bounded by tokens and count. The caller frees the slots of dropped entries."""
 
     def __init__(self, max_tokens: int, max_entries: int = 64) -> None:
         self._max_tokens = max_tokens

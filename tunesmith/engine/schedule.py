@@ -22,7 +22,7 @@ _WORTH_SHARING = 16
 
 
 class Limits(NamedTuple):
-    """Bounds of the scheduler: requests at once, tokens of a step, slots of the pool, slots the prefix cache may hold."""
+    """Bounds: requests at once, tokens of a step, slots of the pool, slots the prefix cache may hold."""
 
     max_running: int
     step_tokens: int
@@ -34,8 +34,8 @@ class Limits(NamedTuple):
 class Sequence:
     """A request's tokens so far. `computed` of them have keys and values at pool slots [start, start + computed).
 
-    room: slots it may need in all. logits_from: the first position whose logits are wanted. reused: tokens whose keys and
-    values came from the prefix cache.
+    room: slots it may need in all. logits_from: the first position whose logits are wanted. reused: tokens whose keys
+    and values were copied.
     """
 
     tokens: list[int]
@@ -61,7 +61,7 @@ class Chunk(NamedTuple):
 
 @dataclass
 class Scheduler:
-    """Waiting and running sequences, the pool's spans and the prefix cache. `copy(source, target, length)` copies slots."""
+    """Waiting and running sequences, spans of the pool, prefixes. `copy(source, target, length)` copies slots."""
 
     limits: Limits
     copy: Callable[[int, int, int], None]
@@ -104,7 +104,7 @@ class Scheduler:
             self.running.append(sequence)
 
     def plan(self) -> list[Chunk]:
-        """The tokens of the next step: generating sequences first, then prompts in order of arrival within the budget."""
+        """The next step: one token of each generating sequence, then prompts in order of arrival within the budget."""
         ordered = sorted(self.running, key=lambda sequence: sequence.pending > 1)
         budget, chunks = self.limits.step_tokens, []
         for sequence in ordered:
@@ -146,6 +146,9 @@ class Scheduler:
     def _take(self, length: int, keep: PrefixEntry | None) -> int | None:
         """A free span, evicting prefixes until there is one; None when even that does not help."""
         start = self.spans.take(length)
+        kept = len(keep.tokens) if keep else 0
+        if start is None and self.spans.free + self.prefixes.tokens - kept < length:
+            return None  # giving up prefixes would not help
         while start is None:
             evicted = self.prefixes.evict(keep)
             if evicted is None:

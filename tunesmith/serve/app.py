@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith import __version__
 from tunesmith.serve import failures
-from tunesmith.serve.api.chat_completions import router as chat_completions
-from tunesmith.serve.api.health import router as health
-from tunesmith.serve.api.models import router as models
+from tunesmith.serve.api.chat_completions.router import build_router as chat_completions
+from tunesmith.serve.api.health.router import build_router as health
+from tunesmith.serve.api.models.router import build_router as models
 from tunesmith.serve.service import Service
 
 __all__ = ["create_app"]
@@ -30,8 +30,8 @@ def create_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="Tunesmith", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     failures.install(app)
-    for endpoint in (health, models, chat_completions):
-        app.include_router(endpoint.build_router(service))
+    for build_router in (health, models, chat_completions):
+        app.include_router(build_router(service))
     app.add_middleware(_RequestId)
     return app
 

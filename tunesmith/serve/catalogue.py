@@ -35,7 +35,7 @@ class Releases(Protocol):
 
 
 class BaseIdentity(Value):
-    """The base model that runs: its name, the digests of its weights and template, and when it was made (Unix seconds)."""
+    """The base model that runs: its name, the digests of weights and template, when it was made (Unix seconds)."""
 
     name: str
     digest: str

@@ -1,4 +1,4 @@
-"""The adapters in the engine: loaded on first use, kept while in use, the least recently used given up for a new one."""
+"""The adapters in the engine: loaded on first use, kept while in use, the least recently used given up for new ones."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ __all__ = ["ServeOptions", "open_service", "running", "serve"]
 
 
 class ServeOptions(Value):
-    """Where to listen (port 0: any free one), which backend, how many adapters stay loaded, how long a stop may take."""
+    """Where to listen (port 0: any free one), which backend, how many adapters stay loaded, how long a stop takes."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -39,7 +39,9 @@ class ServeOptions(Value):
     stop_seconds: int = Field(default=30, ge=0)
 
 
-def open_service(base: BaseFiles, releases: Releases, options: ServeOptions, *, engine: Engine | None = None) -> Service:
+def open_service(
+    base: BaseFiles, releases: Releases, options: ServeOptions, *, engine: Engine | None = None
+) -> Service:
     """Start the engine for `base` (or use `engine`) and put the catalogue of `releases` beside it.
 
     Raises ModelError when the backend cannot serve the base.

@@ -22,10 +22,9 @@ def make_adapter(
     rank: int = 4,
     targets: str | Sequence[str] = "all-linear",
     seed: int = 0,
-    size: float = 0.2,
     rslora: bool = False,
 ) -> str:
-    """Write an adapter of the model in `base` whose B factors are normal with deviation `size`; returns its digest."""
+    """Write an adapter of the model in `base` whose B factors are normal with deviation 0.2; returns its digest."""
     chosen = targets if isinstance(targets, str) else list(targets)
     with torch.random.fork_rng(), warnings.catch_warnings():
         # peft still asks transformers by a name that transformers is about to drop.
@@ -36,6 +35,6 @@ def make_adapter(
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "lora_B" in name:
-                    parameter.normal_(0.0, size)
+                    parameter.normal_(0.0, 0.2)
         model.save_pretrained(folder)
     return adapter_digest(folder)

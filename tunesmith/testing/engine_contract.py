@@ -17,7 +17,25 @@ from tunesmith.engine.detokenise import Codec
 from tunesmith.engine.engine import Engine, GenerationRequest, Sampling, TokenEvent
 from tunesmith.errors import EngineError, ModelError, NotFound, RequestTooLong
 
-__all__ = ["CHECKS", "Subject", "answer", "run_check"]
+__all__ = [
+    "CHECKS",
+    "Answer",
+    "Subject",
+    "adapters_are_what_they_claim",
+    "adapters_mix_in_a_batch",
+    "answer",
+    "bad_requests_are_refused",
+    "closing_ends_running_requests",
+    "closing_the_iterator_cancels",
+    "concurrent_answers_equal_single_ones",
+    "length_ends_an_answer",
+    "logprobs_agree_with_scoring",
+    "run_check",
+    "seeds_are_deterministic",
+    "stop_strings_are_cut",
+    "streams_events_with_one_end",
+    "too_long_is_refused_alone",
+]
 
 _LOGPROB_TOLERANCE = 1e-3  # natural-log units, float32
 
@@ -98,7 +116,7 @@ async def concurrent_answers_equal_single_ones(subject: Subject) -> None:
 
 async def seeds_are_deterministic(subject: Subject) -> None:
     """The same seed gives the same answer, alone and beside others."""
-    options = {"temperature": 1.5, "top_p": 0.9, "seed": 7}
+    options: dict[str, Any] = {"temperature": 1.5, "top_p": 0.9, "seed": 7}
     alone = await answer(subject, subject.prompts[1], **options)
     beside = await asyncio.gather(
         answer(subject, subject.prompts[0], temperature=1.0, seed=7),

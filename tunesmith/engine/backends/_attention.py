@@ -1,8 +1,8 @@
 """Keys and values in one pool, and the attention of a packed row over it.
 
-A step is one row of all its tokens; each segment of the row belongs to one sequence. The attention function is registered with
-transformers under `NAME` and finds everything about the step in its keyword argument `packed_step`: no state
-outside the call, no patched model code.
+A step is one row of all its tokens; each segment of the row belongs to one sequence. The attention function is
+registered with transformers under `NAME` and finds everything about the step in its keyword argument `packed_step`: no
+state outside the call, no patched model code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from tunesmith.errors import ModelError
 
-__all__ = ["NAME", "KVPool", "PackedStep", "Segment", "register_attention"]
+__all__ = ["NAME", "KVPool", "PackedStep", "Segment", "packed_attention", "register_attention"]
 
 NAME = "tunesmith_packed"
 
@@ -63,7 +63,7 @@ class KVPool:
 
 
 class Segment(NamedTuple):
-    """Tokens [first, last) of the row: one sequence whose keys start at slot `start` and number `context` with this step."""
+    """Tokens [first, last) of the row: one sequence, its keys at slot `start`, `context` of them with this step's."""
 
     first: int
     last: int

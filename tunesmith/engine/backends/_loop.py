@@ -53,7 +53,7 @@ class Loop:
                 return
             try:
                 future.set_result(function())
-            except Exception as error:  # it belongs to the caller, who gets it from the future
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, who gets it from the future
                 future.set_exception(error)
 
         self._inbox.put(run)
@@ -84,7 +84,7 @@ class Loop:
                 self._take_messages()
                 if self._stopped is None:
                     self._step()
-            except Exception as error:  # the loop must never die silently: everybody who waits is told
+            except Exception as error:  # noqa: BLE001 - the loop must never die silently: everybody who waits is told
                 self._stop(EngineError(f"The engine stopped: {type(error).__name__}: {error}"))
         while not self._inbox.empty():
             self._inbox.get()()
@@ -109,7 +109,7 @@ class Loop:
         """One step. When the packed forward breaks, each sequence is tried alone, so only the culprit fails."""
         try:
             logits = self.model.forward([_slice(chunk) for chunk in chunks])
-        except Exception as error:  # whatever the model raises belongs to the requests of this step only
+        except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to the requests of this step only
             if len(chunks) == 1:
                 self._fail(cast(Job, chunks[0].sequence), error)
                 return
@@ -127,7 +127,7 @@ class Loop:
             return
         try:
             done = job.accept(rows)
-        except Exception as error:  # a request's own sampling or decoding fails only that request
+        except Exception as error:  # noqa: BLE001 - a request's own sampling or decoding fails only that request
             self._fail(job, error)
             return
         if done:

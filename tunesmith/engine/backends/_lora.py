@@ -1,7 +1,7 @@
 """Adapters at serving time: read strictly, applied to each row of a packed batch by masked dense products.
 
-For a linear layer with active adapters a, b, ... the row's output gains ((x @ [A_a | A_b | ...]) * mask) @ [B_a ; B_b ; ...], where
-the mask keeps the columns of the row's own adapter. Measured against gathering per row and against peft's
+For a linear layer with active adapters a, b, ... the row's output gains ((x @ [A_a | A_b | ...]) * mask) @ [B_a ; B_b ;
+...], where the mask keeps the columns of the row's own adapter. Measured against gathering per row and against peft's
 `adapter_names`, this is the fastest on CPU.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["ActiveAdapters", "Factors", "LoraWeights", "read_lora"]
 _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight$")
 
 # Settings of peft that change the mathematics beyond B @ A; each at the value under which it does nothing.
-_PLAIN: dict[str, tuple[Any, ...]] = {
+_PLAIN: Mapping[str, tuple[Any, ...]] = {
     "use_dora": (False, None),
     "use_qalora": (False, None),
     "lora_bias": (False, None),
@@ -49,8 +49,8 @@ LoraWeights = Mapping[str, Factors]
 def read_lora(folder: Path, model: nn.Module) -> LoraWeights:
     """Module name -> factors of the peft LoRA in `folder`.
 
-    Raises ModelError for anything that would not be applied exactly: another method, an option that is not served, a tensor
-    without a module, a wrong shape, a missing half, values that are not finite.
+    Raises ModelError for anything that would not be applied exactly: another method, an option that is not served, a
+    tensor without a module, a wrong shape, a missing half, values that are not finite.
     """
     config = json.loads((folder / CONFIG_FILE).read_text())
     _check_config(config, folder)
@@ -148,7 +148,7 @@ class ActiveAdapters:
             self._stacks, self._stacked = {}, ()
 
     def select(self, rows: list[tuple[str | None, int]]) -> None:
-        """State which adapter each run of rows of the coming forward has: (adapter or none, number of rows) in order."""
+        """State which adapter the rows of the coming forward have: runs of (adapter or none, number of rows)."""
         active = tuple(sorted({name for name, _ in rows if name is not None}))
         if active != self._stacked:
             self._stacked = active

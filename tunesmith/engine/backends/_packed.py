@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ __all__ = ["FAMILIES", "PackedModel", "Slice"]
 
 # Families whose packed logits were compared with the plain forward. Others may be wrong without any error
 # (Bloom's position bias, state-space layers), so they are refused.
-FAMILIES = [
+FAMILIES = (
     "cohere",
     "gemma2",
     "gemma3_text",
@@ -36,14 +37,19 @@ FAMILIES = [
     "qwen3_moe",
     "smollm3",
     "starcoder2",
-]
+)
 
 # Rotary variants whose angles depend on the longest position in the batch: a neighbour would change the answer.
 _BATCH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
 # Largest difference from the plain forward, relative to the largest logit (families take softmax and rotary angles in
 # float32 whatever the weights are, so float64 does not help beyond 1e-6).
-_TOLERANCE = {torch.float64: 2e-6, torch.float32: 2e-4, torch.bfloat16: 8e-2, torch.float16: 2e-2}
+_TOLERANCE: Mapping[torch.dtype, float] = {
+    torch.float64: 2e-6,
+    torch.float32: 2e-4,
+    torch.bfloat16: 8e-2,
+    torch.float16: 2e-2,
+}
 
 
 class Slice(NamedTuple):
@@ -62,7 +68,7 @@ class Slice(NamedTuple):
 class PackedModel:
     """A causal language model over a pool of keys and values.
 
-    Raises ModelError when the family is not known to be served right, or when its packed logits differ from the plain ones.
+    Raises ModelError when the family is not known to be served right, or its packed logits differ from the plain ones.
     """
 
     def __init__(self, model: PreTrainedModel, kv_tokens: int) -> None:

@@ -1,4 +1,4 @@
-"""An engine without weights: deterministic answers, streamed like a model's. For tests, demonstrations and load tests."""
+"""An engine without weights: deterministic answers, streamed like a model's. For tests, demonstrations, load tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tunesmith.engine.admission import check_request, check_score
 from tunesmith.engine.detokenise import Codec, Detokeniser
-from tunesmith.engine.engine import GenerationRequest, TokenEvent, TokenLogprob
+from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent, TokenLogprob
 from tunesmith.errors import EngineError, ModelError, NotFound
 from tunesmith.models.adapter import adapter_digest
 
@@ -122,12 +122,11 @@ class EchoEngine:
             ended = token in self._codec.stop_ids
             piece = text.finish() if ended else text.push(token)
             said, stopped = piece.text, ended or piece.stopped
+            reason: FinishReason | None = "stop" if stopped else None
             if not stopped and index == len(answer) - 1:
                 rest = text.finish()
                 said, stopped = said + rest.text, rest.stopped
                 reason = "stop" if stopped else "length"
-            else:
-                reason = "stop" if stopped else None
             top = (TokenLogprob(token_id=token, logprob=_SAID),)[: request.sampling.top_logprobs]
             events.append(TokenEvent(token_id=token, text=said, logprob=_SAID, top=top, finish_reason=reason))
             if stopped:

@@ -19,14 +19,15 @@ def generator_for(sampling: Sampling) -> torch.Generator:
     return generator
 
 
-def choose(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next token: the most likely at temperature 0, else drawn from the tempered nucleus.
+def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """The next token given logits [V]: the most likely at temperature 0, else drawn from the tempered nucleus.
 
-    top_p keeps the smallest set of most likely tokens whose probability reaches it (Holtzman et al. 2020, arXiv 1904.09751).
+    top_p keeps the smallest set of most likely tokens whose probability reaches it (Holtzman et al. 2020,
+    arXiv 1904.09751).
     """
     if sampling.temperature == 0.0:
-        return int(logits_V.argmax())
-    probabilities = torch.softmax(logits_V / sampling.temperature, dim=-1)
+        return int(logits.argmax())
+    probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
     if sampling.top_p == 1.0:
         return int(torch.multinomial(probabilities, 1, generator=generator))
     ordered, order = probabilities.sort(descending=True, stable=True)
@@ -36,17 +37,17 @@ def choose(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> 
     return int(order[torch.multinomial(ordered, 1, generator=generator)])
 
 
-def logprobs_of(logits_RV: Tensor, token_ids: list[int]) -> list[float]:
-    """Natural-log probability of token_ids[r] under row r."""
-    chosen = logits_RV[torch.arange(len(token_ids)), torch.tensor(token_ids)]
-    found: list[float] = (chosen - logits_RV.logsumexp(-1)).tolist()
+def logprobs_of(logits: Tensor, token_ids: list[int]) -> list[float]:
+    """Natural-log probability of token_ids[r] under row r of logits [R, V]."""
+    chosen = logits[torch.arange(len(token_ids)), torch.tensor(token_ids)]
+    found: list[float] = (chosen - logits.logsumexp(-1)).tolist()
     return found
 
 
-def top_logprobs(logits_V: Tensor, count: int) -> tuple[TokenLogprob, ...]:
-    """The `count` most likely tokens with their log-probabilities, best first."""
+def top_logprobs(logits: Tensor, count: int) -> tuple[TokenLogprob, ...]:
+    """The `count` most likely tokens given logits [V] with their log-probabilities, best first."""
     if not count:
         return ()
-    values, ids = logits_V.topk(min(count, logits_V.shape[-1]))
-    values = values - logits_V.logsumexp(-1)
+    values, ids = logits.topk(min(count, logits.shape[-1]))
+    values = values - logits.logsumexp(-1)
     return tuple(TokenLogprob(token_id=i, logprob=v) for i, v in zip(ids.tolist(), values.tolist(), strict=True))

@@ -56,8 +56,8 @@ async def complete(service: Service, request: ChatRequest) -> ChatCompletion:
 async def stream(service: Service, request: ChatRequest) -> AsyncGenerator[str, None]:
     """Server-sent events of the answer.
 
-    What can be known before the first byte (unknown model, wrong parameters, too long) is raised here, not streamed. The
-    adapter stays in use until the returned generator is closed.
+    What can be known before the first byte (unknown model, wrong parameters, too long) is raised here, not streamed.
+    The adapter stays in use until the returned generator is closed.
     """
     found = await _plan(service, request)
     async with AsyncExitStack() as started:
@@ -100,7 +100,7 @@ async def _events(
         except TunesmithError as error:
             yield _data(json.dumps(as_api_error(error).body()))
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged, and told to the client, who has no status code any more
             _log.exception("a streamed answer broke")
             body = ApiError(500, f"Internal error: {type(error).__name__}.", kind="server_error").body()
             yield _data(json.dumps(body))

@@ -1,7 +1,7 @@
 """From a chat request to generation requests: system prompt, token ids, limits, sampling.
 
-A release answers as it was evaluated unless the request says otherwise: with the system prompt it was trained with when the
-request has no system or developer message of its own, greedily when no temperature is given, and up to the
+A release answers as it was evaluated unless the request says otherwise: with the system prompt it was trained with when
+the request has no system or developer message of its own, greedily when no temperature is given, and up to the
 release's `max_new_tokens`. The base model has OpenAI's defaults: temperature 1, up to the context.
 """
 

@@ -1,11 +1,12 @@
 """What POST /v1/chat/completions takes and answers: OpenAI's fields.
 
-Every field that would change the answer is applied or refused by name; the few that cannot change it (`user`, `metadata`, ...)
-are accepted. An explicit null means the field is absent.
+Every field that would change the answer is applied or refused by name; the few that cannot change it (`user`,
+`metadata`, ...) are accepted. An explicit null means the field is absent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,6 +15,7 @@ from tunesmith.types.base import Value
 from tunesmith.types.conversation import Message, ToolCall
 
 __all__ = [
+    "AnswerMessage",
     "ChatCompletion",
     "ChatRequest",
     "Choice",
@@ -22,9 +24,9 @@ __all__ = [
     "ChunkChoice",
     "ChunkDelta",
     "ChunkWithUsage",
-    "AnswerMessage",
     "RequestMessage",
     "StreamOptions",
+    "TextPart",
     "TokenInfo",
     "TopToken",
     "Usage",
@@ -34,7 +36,7 @@ Count = Annotated[int, Field(ge=1)]
 Stop = Annotated[str, Field(min_length=1)]
 
 # Value under which each of these does nothing. Any other would change the answer, and is not offered.
-_INERT: dict[str, tuple[Any, ...]] = {
+_INERT: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0, 0.0),
     "presence_penalty": (0, 0.0),
     "logit_bias": ({},),
