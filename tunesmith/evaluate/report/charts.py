@@ -12,7 +12,7 @@ from tunesmith.evaluate.report import wording
 from tunesmith.evaluate.report.svg import picture, tag, text, ticks
 from tunesmith.types.report import Comparison, Contestant, Score
 
-__all__ = ["difference_chart", "loss_chart", "score_chart"]
+__all__ = ["Frame", "difference_chart", "loss_chart", "score_chart"]
 
 WIDTH = 975.0
 

@@ -11,10 +11,9 @@ from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.report.samples import confused_pairs, flips
 from tunesmith.evaluate.report.story import model_name, rival, story, subject
 from tunesmith.types.dataset import Check
+from tunesmith.types.decision import Outcome
 
 __all__ = ["escaped", "markdown_page"]
-
-SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
 
 
 def escaped(text: str) -> str:
@@ -39,6 +38,10 @@ def markdown_page(facts: ReportFacts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _sign(outcome: Outcome) -> str:
+    return {"pass": "✅", "fail": "❌", "inconclusive": "❔"}[outcome]
+
+
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines.extend("| " + " | ".join(escaped(str(cell)) for cell in row) + " |" for row in rows)
@@ -52,7 +55,7 @@ def _verdict(facts: ReportFacts) -> list[str]:
     verdicts = facts.decision.verdicts if facts.decision else ()
     if verdicts:
         parts.append(
-            "\n".join(f"- {SIGNS[each.outcome]} **{each.outcome}**: {escaped(each.reason)}" for each in verdicts)
+            "\n".join(f"- {_sign(each.outcome)} **{each.outcome}**: {escaped(each.reason)}" for each in verdicts)
         )
     return parts
 
@@ -143,7 +146,7 @@ def _data(facts: ReportFacts) -> list[str]:
 def _checks(checks: Sequence[Check]) -> str:
     lines = []
     for check in checks:
-        sign = SIGNS["pass" if check.passed else "fail"]
+        sign = _sign("pass" if check.passed else "fail")
         lines.append(f"- {sign} {escaped(check.name)} ({check.checked:,} checked) {escaped(check.detail)}")
     return "\n".join(lines)
 

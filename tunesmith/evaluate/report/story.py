@@ -11,11 +11,6 @@ from tunesmith.types.run import RunRecord
 
 __all__ = ["Story", "comparison_between", "learning", "main_metric", "model_name", "rival", "story", "subject"]
 
-PHRASES = {
-    "accuracy": "answers {value} of {n} held-out rows with the right label",
-    "exact_match": "answers {value} of {n} held-out rows exactly as expected",
-}
-
 
 class Story(NamedTuple):
     """`tone` is pass, fail, inconclusive or none; `badge` names the outcome; `headline` and `details` explain it."""
@@ -60,8 +55,11 @@ def story(facts: ReportFacts) -> Story:
     if score is None or score.value is None:
         return Story(tone, badge, "No row could be scored.", ())
     value = f"{wording.amount(score.value, score.scale)} {wording.plus_minus(score)}".strip()
-    known = PHRASES.get(score.metric)
-    phrase = known.format(value=value, n=score.n) if known else f"reaches {value} in {wording.name(score.metric)}"
+    phrases = {
+        "accuracy": f"answers {value} of {score.n} held-out rows with the right label",
+        "exact_match": f"answers {value} of {score.n} held-out rows exactly as expected",
+    }
+    phrase = phrases.get(score.metric, f"reaches {value} in {wording.name(score.metric)} on {score.n} held-out rows")
     headline = f"The {model_name(ours)} {phrase}."
     details = [_against(facts.evaluation, score)] if rival(facts.evaluation) else []
     details.append(_invalid(ours))

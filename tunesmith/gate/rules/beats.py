@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ConfigDict, Field
 
 from tunesmith.errors import NotFound
@@ -14,8 +12,6 @@ from tunesmith.types.report import Comparison, EvaluationReport
 
 __all__ = ["Beats"]
 
-EXAMPLE: dict[str, Any] = {"metric": "accuracy", "model": "tuned", "baseline": "prompt_only", "by": 0.05}
-
 
 class Beats(Value):
     """Judged on the paired gain: the difference in the metric's better direction, with its interval.
@@ -24,7 +20,11 @@ class Beats(Value):
     that is too narrow); fail when it lies below `by`, or when no row was answered better or worse; else inconclusive.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"metric": "accuracy", "model": "tuned", "baseline": "prompt_only", "by": 0.05}]
+        }
+    )
 
     metric: str = "accuracy"
     model: str = "tuned"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ConfigDict, Field
 
 from tunesmith.gate.rule import Reads, more_rows, rows_advice, score_of, shown
@@ -14,7 +12,6 @@ from tunesmith.types.report import EvaluationReport
 __all__ = ["MaxInvalid"]
 
 METRIC = "invalid_rate"
-EXAMPLE: dict[str, Any] = {"model": "tuned", "at_most": 0.05}
 
 
 class MaxInvalid(Value):
@@ -23,7 +20,7 @@ class MaxInvalid(Value):
     `at_most` is above 0: no finite number of rows proves that an invalid answer never happens.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "tuned", "at_most": 0.05}]})
 
     model: str = "tuned"
     at_most: float = Field(default=0.05, gt=0.0, le=1.0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ConfigDict
 
 from tunesmith.errors import RecipeError
@@ -14,8 +12,6 @@ from tunesmith.types.report import EvaluationReport
 
 __all__ = ["MinScore"]
 
-EXAMPLE: dict[str, Any] = {"metric": "accuracy", "model": "tuned", "at_least": 0.85}
-
 
 class MinScore(Value):
     """pass when the lower end of the metric's interval is at least `at_least`, fail when the upper end is below it.
@@ -23,7 +19,9 @@ class MinScore(Value):
     In between the rows do not tell: inconclusive. For metrics where higher is better.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"metric": "accuracy", "model": "tuned", "at_least": 0.85}]}
+    )
 
     metric: str = "accuracy"
     model: str = "tuned"
