@@ -213,6 +213,15 @@ def test_family_is_served_faithfully(family: str) -> None:
     PackedModel(model, 128)  # its self-test compares with the plain forward, to 2e-6 in float64
 
 
+def test_bfloat16_is_served_and_close_to_float32(base: Path, prompts: list[tuple[int, ...]]) -> None:
+    answer = Renderer(base).answer_ids("label")
+    scores = [
+        with_engine(base, lambda engine: engine.score(prompts[0], answer, None), precision=precision)
+        for precision in ("float32", "bfloat16")
+    ]
+    assert max(abs(left - right) for left, right in zip(*scores, strict=True)) < 0.5
+
+
 def test_unknown_family_is_refused() -> None:
     config = AutoConfig.for_model("bloom", vocab_size=128, hidden_size=32, n_layer=1, n_head=2)
     with pytest.raises(ModelError, match="bloom"):

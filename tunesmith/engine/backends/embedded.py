@@ -26,7 +26,7 @@ class Embedded(Backend):
     precision: Precision = "auto"
     threads: int | None = Field(default=None, ge=1)
     max_running: int = Field(default=16, ge=1)
-    step_tokens: int = Field(default=512, ge=16)
+    step_tokens: int = Field(default=256, ge=16)
     kv_tokens: int = Field(default=16384, ge=256)
     prefix_tokens: int = Field(default=4096, ge=0)
 
