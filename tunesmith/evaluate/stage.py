@@ -98,12 +98,12 @@ class _Bench:
         self.engine, self.renderer = engine, renderer
 
     async def measure(self, contestant: ContestantSpec, progress: Progress) -> Contestant:
-        """All that is measured of one contestant; answers come first, so that scoring does not disturb latency."""
-        with_perplexity = "perplexity" in self.spec.metrics
-        total = len(self.examples) * (2 if with_perplexity else 1)
-        with progress.task(f"evaluating {contestant.name}", total=total, unit="row") as task:
-            answers = await self._each(contestant, self._answer, task)
-            references = await self._each(contestant, self._score, task) if with_perplexity else [None] * len(answers)
+        """All that is measured of one contestant.
+
+        A row's reference is scored right after its answer, while the engine still holds the prompt's keys and values.
+        """
+        with progress.task(f"evaluating {contestant.name}", total=len(self.examples), unit="row") as task:
+            rows = await self._each(contestant, self._answer_and_score, task)
         read = label_reader(self.labels)
         predictions = tuple(
             Prediction(
@@ -118,7 +118,7 @@ class _Bench:
                 reference_logprob=None if logprobs is None else sum(logprobs),
                 reference_tokens=0 if logprobs is None else len(logprobs),
             )
-            for example, answer, logprobs in zip(self.examples, answers, references, strict=True)
+            for example, (answer, logprobs) in zip(self.examples, rows, strict=True)
         )
         return self._scored(contestant, predictions)
 
@@ -148,13 +148,15 @@ class _Bench:
 
         return await in_parallel(self.examples, named, self.spec.concurrency, task.advance)
 
-    async def _answer(self, contestant: ContestantSpec, example: Example) -> Answer:
+    async def _answer_and_score(
+        self, contestant: ContestantSpec, example: Example
+    ) -> tuple[Answer, tuple[float, ...] | None]:
         prompt = self._prompt(contestant, example)
-        return await ask(self.engine, prompt, contestant.adapter_digest, self.spec.max_new_tokens)
-
-    async def _score(self, contestant: ContestantSpec, example: Example) -> tuple[float, ...]:
-        answer = self.renderer.answer_ids(example.conversation.reference)
-        return await self.engine.score(self._prompt(contestant, example), answer, contestant.adapter_digest)
+        answer = await ask(self.engine, prompt, contestant.adapter_digest, self.spec.max_new_tokens)
+        if "perplexity" not in self.spec.metrics:
+            return answer, None
+        reference = self.renderer.answer_ids(example.conversation.reference)
+        return answer, await self.engine.score(prompt, reference, contestant.adapter_digest)
 
     def _prompt(self, contestant: ContestantSpec, example: Example) -> tuple[int, ...]:
         return self.renderer.prompt_ids(prompt_messages(example, contestant.system_prompt), example.conversation.tools)

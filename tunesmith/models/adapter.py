@@ -1,4 +1,4 @@
-"""Adapters on disk: the peft format, written so that equal adapters are equal bytes, and identified by their content."""
+"""Adapters on disk in the peft format, written so that equal adapters are equal bytes and known by their content."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Renderer:
             answer = self._turn_text(conversation, index, prompt)
             if not prompt.startswith(text):
                 raise RenderingError(
-                    f"The chat template rewrites earlier turns (message {index}): what is trained is not what is served.",
+                    f"The chat template rewrites earlier turns (message {index}), so training is not serving.",
                     hint="Train only the last turn: set weight 0 on the earlier assistant messages.",
                 )
             for piece, trained in ((prompt[len(text) :], False), (answer, True)):

@@ -145,7 +145,7 @@ def _from_hub(spec: ModelSpec) -> Path:
 
 
 def _base_digest(path: Path) -> str:
-    """Digest over weights and configuration, remembered beside them with file sizes and times so it is computed once."""
+    """Digest over weights and configuration, remembered beside them with file sizes and times."""
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise ModelError(f"{path} holds no *.safetensors weights.")

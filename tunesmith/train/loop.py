@@ -134,7 +134,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
 
 
 def _after_epoch(training: Training, state: CheckpointState) -> CheckpointState:
-    """Validate, remember the best epoch, decide on an early stop. Without validation rows the last epoch is the best."""
+    """Validate, remember the best epoch, decide on an early stop; without validation rows the last epoch is best."""
     patience = training.spec.patience
     if not training.validation:
         return state.model_copy(update={"best_step": state.step})

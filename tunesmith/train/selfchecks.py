@@ -1,4 +1,4 @@
-"""What a run proves about itself before its first step and after its last; each proof is stored in the run directory."""
+"""What a run proves about itself before its first step; each proof is stored in the run directory."""
 
 from __future__ import annotations
 
@@ -53,13 +53,18 @@ def require(checks: Sequence[Check]) -> None:
 def before_first_step(
     model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, precision: str
 ) -> tuple[Check, ...]:
-    """The leak probe, parity with the model's own forward, adapter no-op and accumulation invariance on real rows."""
+    """The leak probe, parity with the model's own forward, adapter no-op and accumulation invariance on real rows.
+
+    Dropout is off meanwhile: it samples one mask per piece, so it would hide what is compared.
+    """
     few = list(rows[:PROBE_ROWS])
+    model.eval()
     checks = [_parity(model, few, batching, precision), _starts_as_base(model, few[:2], batching, precision)]
     if batching == "tree":
         checks.insert(0, leak_probe(model, few[0]))
     if len(few) > 1:
         checks.append(_accumulation(model, few, objective, batching, precision))
+    model.train()
     return tuple(checks)
 
 

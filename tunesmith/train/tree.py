@@ -106,7 +106,7 @@ def segments(tree: PrefixTree) -> tuple[Segment, ...]:
 
 
 def ancestor_mask(tree: PrefixTree) -> NDArray[np.bool_]:
-    """[N, N] true where column j is an ancestor-or-self of row i: the definition that attention by segments must equal."""
+    """[N, N] true where column j is an ancestor-or-self of row i: the definition attention must equal."""
     nodes = np.arange(tree.size)
     return (nodes[None, :] <= nodes[:, None]) & (nodes[:, None] < tree.end[None, :])
 

@@ -1,0 +1,51 @@
+"""A small training run on the tiny model, startable as a process of its own so that it can be killed.
+
+python -m tests.invariant.runs HOME BASE [FIELD=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from tunesmith.models.template import Renderer
+from tunesmith.models.weights import resolve_base
+from tunesmith.prepare.stage import prepare
+from tunesmith.progress import Silent
+from tunesmith.train.stage import TrainingInput, train
+from tunesmith.types.recipe import ModelSpec, PrepareSpec, TrainSpec
+from tunesmith.types.run import RunRecord
+
+__all__ = ["run"]
+
+SPEC = {
+    "epochs": 3,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "checkpoint_every": 3,
+    "trackers": [],
+    "precision": "float32",
+    "method": {"name": "lora", "rank": 4, "dropout": 0.1},
+}
+WORDS = ("red", "green", "blue", "grey")
+
+
+def run(home: Path, base: Path, **changes: Any) -> RunRecord:
+    """Train on 24 made-up rows (21 train, 3 validation) and return the record."""
+    home.mkdir(parents=True, exist_ok=True)
+    rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": WORDS[i % 4]} for i in range(24)]
+    (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = resolve_base(ModelSpec(base=str(base)), home)
+    split = {"validation": 0.15, "test": 0.0, "stratify": "no"}
+    spec = PrepareSpec.model_validate({"sources": [{"path": "rows.jsonl"}], "split": split, "system": "Which colour?"})
+    dataset = prepare(spec, renderer=Renderer(files.path), base_dir=home, home=home)
+    train_spec = TrainSpec.model_validate(SPEC | changes)
+    return train(train_spec, TrainingInput("kill", files, dataset, home), Silent())
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    run(Path(sys.argv[1]), Path(sys.argv[2]))
