@@ -39,7 +39,7 @@ from tunesmith.train.stage import train as train_stage
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import DatasetManifest
 from tunesmith.types.decision import Decision
-from tunesmith.types.recipe import PluginSpec, Recipe
+from tunesmith.types.recipe import EvaluateSpec, PluginSpec, Recipe
 from tunesmith.types.release import Release
 from tunesmith.types.report import EvaluationReport
 from tunesmith.types.run import RunRecord
@@ -92,8 +92,9 @@ def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progres
     record = train(recipe, folder, settings, progress)
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
+    spec = track(recipe.evaluate)
     subject = EvaluationInput(
-        contestants=contestants_of(recipe.evaluate, recipe.model.base, record.adapter_digest),
+        contestants=contestants_of(spec, recipe.model.base, record.adapter_digest),
         examples=dataset.examples(recipe.evaluate.split),
         labels=dataset.manifest.labels,
         dataset_digest=dataset.manifest.digest,
@@ -110,7 +111,7 @@ def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progres
     if known is not None:
         progress.say("reusing the evaluation of this run")
         return known
-    report = asyncio.run(_measure(recipe, base, record, subject, progress))
+    report = asyncio.run(_measure(spec, base, record, subject, progress))
     write_report(report, place, digest)
     return report
 
@@ -163,13 +164,12 @@ def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: 
 
 
 async def _measure(
-    recipe: Recipe, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress
+    spec: EvaluateSpec, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress
 ) -> EvaluationReport:
     progress.say("starting the engine")
     engine = start_engine(ENGINE, base.path)
     try:
         await engine.load_adapter(record.adapter_digest, Path(record.path) / ADAPTER_FOLDER)
-        spec = track(recipe.evaluate)
         report = await evaluate_stage(spec, subject, engine=engine, renderer=Renderer(base.path), progress=progress)
         _refuse_unread("evaluate", spec)
         return report
