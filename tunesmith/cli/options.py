@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,4 +48,16 @@ def read_settings() -> Settings:
 
     settings = Settings()
     limit_threads(settings.threads)
+    _quiet_libraries()
     return settings
+
+
+def _quiet_libraries() -> None:
+    """Keep bars and notes of the libraries off the screen, unless their own environment variables ask for them.
+
+    They are meant for programmers ("... is deprecated") and would break Tunesmith's own bars. Their errors still come
+    as exceptions.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", module=r"(accelerate|peft|torch|transformers)\b")
