@@ -40,7 +40,7 @@ def test_backends_are_found() -> None:
 @pytest.mark.parametrize("name", plugins.names(FOLDER))
 def test_contract(name: str, check: Any, base: Path, adapters: dict[str, Path]) -> None:
     options = plugins.load(FOLDER, name)
-    # In bfloat16 an answer may depend on its neighbours by rounding; float32 is the precision that promises it does not.
+    # In bfloat16 an answer may depend on its neighbours by rounding; float32 promises that it does not.
     exact = {"precision": "float32"} if "precision" in options.model_fields else {}
     engine = cast(Any, options.model_validate(exact)).start(base)
     renderer = Renderer(base)

@@ -153,6 +153,16 @@ def test_prefix_of_a_finished_answer_is_continued(base: Path, prompts: list[tupl
     assert second == with_engine(base, two_turns, prefix_tokens=0)[0]
 
 
+def test_stream_begun_after_closing_is_refused(base: Path, prompts: list[tuple[int, ...]]) -> None:
+    async def late(engine: Any) -> None:
+        events = engine.submit(GenerationRequest(prompt_ids=prompts[0]))
+        await engine.close()
+        with pytest.raises(EngineError, match="closed"):
+            await anext(events)
+
+    with_engine(base, late)
+
+
 def test_small_pool_makes_requests_wait_and_serves_all(base: Path, prompts: list[tuple[int, ...]]) -> None:
     many = [*prompts] * 3
     expected = with_engine(base, lambda engine: asyncio.gather(*(ask(engine, prompt) for prompt in prompts)))
@@ -179,6 +189,24 @@ def test_a_request_that_breaks_the_model_fails_alone(base: Path, prompts: list[t
     assert "out of luck" in str(failed)
     alone = with_engine(base, lambda engine: asyncio.gather(ask(engine, prompts[0]), ask(engine, prompts[2])))
     assert [ids(first), ids(last)] == [ids(events) for events in alone]
+
+
+def test_an_engine_that_broke_says_so_and_never_hangs(
+    base: Path, adapter: Path, prompts: list[tuple[int, ...]]
+) -> None:
+    async def broken(engine: Any) -> list[Any]:
+        def admit() -> None:
+            raise RuntimeError("lost count")
+
+        engine._loop.scheduler.admit = admit
+        first = await asyncio.gather(ask(engine, prompts[0]), ask(engine, prompts[1]), return_exceptions=True)
+        load = engine.load_adapter(adapter_digest(adapter), adapter)
+        later = await asyncio.gather(ask(engine, prompts[0]), load, return_exceptions=True)
+        return [*first, *later]
+
+    failures = with_engine(base, broken)
+    assert len(failures) == 4
+    assert all(isinstance(error, EngineError) and "lost count" in str(error) for error in failures)
 
 
 def test_event_loop_stays_responsive(base: Path, prompts: list[tuple[int, ...]]) -> None:

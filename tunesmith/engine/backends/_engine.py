@@ -80,11 +80,13 @@ class EmbeddedEngine:
         if digest in self._available:
             return
         weights = await asyncio.to_thread(self._read, digest, path)
+        self._check_open()
         await asyncio.wrap_future(self._loop.call(lambda: self._install(digest, weights)))
         self._available.add(digest)
 
     async def unload_adapter(self, digest: str) -> None:
         """Refuse new requests for the adapter, let running ones finish, then free it."""
+        self._check_open()
         if digest not in self._available:
             raise NotFound(f"The adapter {digest!r} is not loaded.")
         self._available.remove(digest)
@@ -101,6 +103,7 @@ class EmbeddedEngine:
             await asyncio.to_thread(self._loop.close)
 
     async def _stream(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
+        self._check_open()
         outbox: Outbox[TokenEvent] = Outbox()
         job = generation(request, self._codec, outbox)
         self._loop.submit(job)

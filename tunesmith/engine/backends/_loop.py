@@ -31,6 +31,7 @@ class Loop:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._draining: dict[str, Future[None]] = {}
         self._stopped: EngineError | None = None
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="tunesmith-engine", daemon=True)
         self._thread.start()
 
@@ -64,6 +65,9 @@ class Loop:
         future: Future[None] = Future()
 
         def begin() -> None:
+            if self._stopped:
+                future.set_exception(self._stopped)
+                return
             self._draining[adapter] = future
             self._finish_draining()
 
@@ -72,29 +76,31 @@ class Loop:
 
     def close(self) -> None:
         """Stop after the current step; unfinished jobs end with EngineError. Waits for the thread."""
-        self._inbox.put(lambda: self._stop(EngineError("The engine was closed.")))
+        self._inbox.put(self._close)
         self._thread.join()
 
     @torch.inference_mode()
     def _run(self) -> None:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        while self._stopped is None:
+        while not self._closed:
             try:
                 self._take_messages()
                 if self._stopped is None:
                     self._step()
             except Exception as error:  # noqa: BLE001 - the loop must never die silently: everybody who waits is told
                 self._stop(EngineError(f"The engine stopped: {type(error).__name__}: {error}"))
-        while not self._inbox.empty():
-            self._inbox.get()()
 
     def _take_messages(self) -> None:
-        busy = bool(self.scheduler.running or self.scheduler.waiting)
+        busy = self._stopped is None and bool(self.scheduler.running or self.scheduler.waiting)
         if not busy:
             self._inbox.get()()
-        while not self._inbox.empty():
+        while not self._closed and not self._inbox.empty():
             self._inbox.get()()
+
+    def _close(self) -> None:
+        self._stop(EngineError("The engine was closed."))
+        self._closed = True
 
     def _step(self) -> None:
         for job in [*self.scheduler.running, *self.scheduler.waiting]:

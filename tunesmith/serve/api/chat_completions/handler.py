@@ -72,8 +72,8 @@ async def stream(service: Service, request: ChatRequest) -> AsyncGenerator[str, 
 
 
 async def _plan(service: Service, request: ChatRequest) -> Plan:
-    served = await asyncio.to_thread(service.catalogue.find, request.model)
-    return plan(service, served, request)
+    """In a thread, so that neither the database nor a long prompt holds up the event loop."""
+    return await asyncio.to_thread(lambda: plan(service, service.catalogue.find(request.model), request))
 
 
 async def _events(
