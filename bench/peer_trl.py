@@ -14,6 +14,7 @@ import os
 import resource
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -44,7 +45,8 @@ def main() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    rows = [json.loads(line) for line in open(given.data, encoding="utf-8")][: given.batch * given.steps]
+    lines = Path(given.data).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines][: given.batch * given.steps]
     tokenizer = AutoTokenizer.from_pretrained(given.model)
     model = AutoModelForCausalLM.from_pretrained(given.model, dtype=getattr(torch, given.precision))
     lengths = [len(tokenizer.apply_chat_template(row["messages"], return_dict=True)["input_ids"]) for row in rows]

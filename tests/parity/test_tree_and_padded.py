@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,11 @@ from tunesmith.types.conversation import Conversation, Rendered
 
 SYSTEM = "Answer with one word."
 TURNS: dict[str, list[tuple[str | None, list[str]]]] = {
-    "shared system prompt": [(SYSTEM, ["hello", "hi"]), (SYSTEM, ["who are you, please?", "me"]), (SYSTEM, ["help", "no"])],
+    "shared system prompt": [
+        (SYSTEM, ["hello", "hi"]),
+        (SYSTEM, ["who are you, please?", "me"]),
+        (SYSTEM, ["help", "no"]),
+    ],
     "nothing shared": [("A", ["one", "1"]), ("B and more", ["two", "2"]), (None, ["three", "3"])],
     "shared turns": [
         (SYSTEM, ["a", "b", "c", "d"]),
@@ -45,9 +49,9 @@ def model(tiny: Path) -> Any:
 
 
 @pytest.fixture(params=sorted(TURNS))
-def rows(request: pytest.FixtureRequest, tiny: Path, chat: Callable[..., Conversation]) -> Iterator[list[Rendered]]:
+def rows(request: pytest.FixtureRequest, tiny: Path, chat: Callable[..., Conversation]) -> list[Rendered]:
     renderer = Renderer(tiny)
-    yield [renderer.render(chat(system, *turns)) for system, turns in TURNS[request.param]]
+    return [renderer.render(chat(system, *turns)) for system, turns in TURNS[request.param]]
 
 
 def loss_and_gradients(model: Any, rows: list[Rendered], how: str) -> tuple[float, torch.Tensor]:

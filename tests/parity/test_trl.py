@@ -1,21 +1,23 @@
-"""TRL is the oracle: on a fixed batch our loss and gradients equal those of its SFTTrainer."""
+"""TRL is the oracle: on the very batch its SFTTrainer collates, our loss and gradients equal its own.
+
+The batch is taken as TRL made it (its ids and labels), because TRL also trains the line break after the end-of-turn
+token, which no server ever generates and which our renderer leaves out.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 from tunesmith.models.methods.lora import Lora
-from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base
 from tunesmith.train import attention
 from tunesmith.train.forward import score
-from tunesmith.types.conversation import Conversation
+from tunesmith.types.conversation import Rendered
 
 ROWS = [
     ("Answer with one word.", "hello there", "hi"),
@@ -24,9 +26,15 @@ ROWS = [
 ]
 
 
+class Oracle(NamedTuple):
+    loss: float
+    gradients: dict[str, torch.Tensor]
+    rows: list[Rendered]
+
+
 @pytest.fixture(scope="module")
-def trl_loss(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, dict[str, torch.Tensor]]:
-    """TRL's loss and LoRA gradients on ROWS as one batch."""
+def oracle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    """TRL's loss and LoRA gradients on ROWS as one batch, and that batch."""
     os.environ["WANDB_DISABLED"] = "true"
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     from transformers import AutoTokenizer
@@ -57,7 +65,17 @@ def trl_loss(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[floa
     batch = next(iter(trainer.get_train_dataloader()))
     loss = trainer.compute_loss(trainer.model, batch)
     loss.backward()
-    return loss.item(), gradients(trainer.model)
+    return Oracle(loss.item(), gradients(trainer.model), [rendered(batch, row) for row in range(len(rows))])
+
+
+def rendered(batch: Any, row: int) -> Rendered:
+    length = int((batch["attention_mask"][row] if "attention_mask" in batch else batch["input_ids"][row] >= 0).sum())
+    labels = batch["labels"][row][:length]
+    return Rendered(
+        token_ids=tuple(batch["input_ids"][row][:length].tolist()),
+        loss_weights=tuple((labels != -100).float().tolist()),
+        spans=(),
+    )
 
 
 def adapted(base: Any) -> Any:
@@ -77,20 +95,15 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # TRL's and datasets' own warnings
 @pytest.mark.parametrize("batching", ["tree", "padded"])
-def test_loss_and_gradients_equal_trl(
-    trl_loss: tuple[float, dict[str, torch.Tensor]], tiny: Path, chat: Callable[..., Conversation], batching: Any
-) -> None:
-    expected, expected_gradients = trl_loss
+def test_loss_and_gradients_equal_trl(oracle: Oracle, tiny: Path, batching: Any) -> None:
     attention.register()
     name = attention.ATTENTION if batching == "tree" else "sdpa"
     model = adapted(load_base(tiny, "float32", attention=name))
-    renderer = Renderer(tiny)
-    rows = [renderer.render(chat(system, user, answer)) for system, user, answer in ROWS]
-    scored = score(model, rows, batching)
+    scored = score(model, oracle.rows, batching)
     loss = -(scored.logprobs * scored.weights).sum() / scored.weights.sum()
     loss.backward()
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.item() == pytest.approx(oracle.loss, rel=1e-5)
     got = gradients(model)
-    assert set(got) == set(expected_gradients)
+    assert set(got) == set(oracle.gradients)
     for name, gradient in got.items():
-        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(gradient, oracle.gradients[name], rtol=1e-3, atol=1e-5)
