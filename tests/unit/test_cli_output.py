@@ -37,8 +37,10 @@ def contestant(name: str, accuracy: float | None, adapter: str | None = None) ->
         adapter_digest=adapter,
         system_prompt=True,
         scores={
-            "accuracy": Score(metric="accuracy", value=accuracy, n=200, standard_error=accuracy and 0.02),
-            "perplexity": Score(metric="perplexity", value=3.14159, n=200, standard_error=0.5),
+            "accuracy": Score(
+                metric="accuracy", value=accuracy, n=200, standard_error=accuracy and 0.02, scale="proportion"
+            ),
+            "perplexity": Score(metric="perplexity", scale="number", value=3.14159, n=200, standard_error=0.5),
         },
         confusions=(
             Confusion(reference="fee", predicted="fee", count=50),
@@ -79,9 +81,9 @@ REPORT = EvaluationReport(
 @pytest.mark.parametrize(
     ("score", "shown"),
     [
-        (Score(metric="accuracy", value=0.875, n=200, standard_error=0.0234), "87.5 ± 2.3%"),
-        (Score(metric="perplexity", value=3.14159, n=9, standard_error=0.5), "3.14 ± 0.50"),
-        (Score(metric="perplexity", value=3.14159, n=1, standard_error=None), "3.14"),
+        (Score(metric="accuracy", value=0.875, n=200, standard_error=0.0234, scale="proportion"), "87.5 ± 2.3%"),
+        (Score(metric="perplexity", scale="number", value=3.14159, n=9, standard_error=0.5), "3.14 ± 0.50"),
+        (Score(metric="perplexity", scale="number", value=3.14159, n=1, standard_error=None), "3.14"),
         (Score(metric="accuracy", value=None, n=0, standard_error=None), "-"),
         (None, "-"),
     ],
@@ -93,16 +95,18 @@ def test_a_score_is_shown_with_its_error(score, shown):
 def test_the_contestants_stand_in_one_table():
     lines = text_of(tables.contestants_table(REPORT)).splitlines()
     assert "200 held-out test rows" in lines[0]
-    assert lines[1].split() == ["accuracy", "perplexity", "tokens/answer", "latency"]
-    assert lines[2].split() == ["base", "-", "3.14", "±", "0.50", "4.2", "82", "ms"]
-    assert lines[3].split() == ["tuned", "87.5", "±", "2.0%", "3.14", "±", "0.50", "4.2", "82", "ms"]
-
-
-def test_a_paired_difference_is_one_sentence():
-    assert list(tables.comparison_lines(REPORT.comparisons)) == [
-        "tuned - base, accuracy: +40.5 points (95% interval +33.0 to +48.0, p = 0.00012, McNemar exact, "
-        "90 won, 9 lost of 200)"
+    assert [line.split() for line in lines[1:]] == [
+        ["base", "tuned"],
+        ["accuracy", "-", "87.5", "±", "2.0%"],
+        ["perplexity", "3.14", "±", "0.50", "3.14", "±", "0.50"],
+        ["tokens", "per", "answer", "4.2", "4.2"],
+        ["latency,", "1", "at", "once", "82", "ms", "82", "ms"],
     ]
+
+
+def test_a_paired_difference_is_one_row():
+    row = text_of(tables.comparisons_table(REPORT, {"tuned"})).splitlines()[2]
+    assert " ".join(row.split()) == ("tuned - base accuracy +40.5 points +33.0 to +48.0 0.00012 90 / 9")
 
 
 def test_confused_pairs_leave_out_what_was_right():
@@ -169,7 +173,7 @@ def test_progress_without_a_terminal_is_a_line_per_task(capsys):
         progress.say("half way")
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.splitlines() == ["training (3 step)", "half way"]
+    assert shown.err.splitlines() == ["training (3 steps)", "half way"]
 
 
 def test_progress_on_a_terminal_is_a_bar_with_its_figures(capsys, monkeypatch):

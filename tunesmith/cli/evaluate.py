@@ -24,8 +24,7 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
 
     console = stdout()
     console.print(tables.contestants_table(report))
-    for line in tables.comparison_lines(report.comparisons):
-        console.print(line, markup=False)
+    console.print(tables.comparisons_table(report, {contestant.name for contestant in report.contestants}))
     confused = tables.confusion_table(report.contestants[-1])
     if confused is not None:
         console.print(confused)

@@ -57,8 +57,9 @@ class RichProgress:
     @contextmanager
     def task(self, description: str, total: int, unit: str = "row") -> Iterator[Task]:
         """Draw one bar; it stays on the screen when the work is done."""
+        unit = unit if total == 1 else f"{unit}s"
         if not self._console.is_terminal:
-            self._console.print(f"{description} ({total} {unit})", markup=False)
+            self._console.print(f"{description} ({total:,} {unit})", markup=False)
         elif self._open == 0:
             self._bars.start()
         self._open += 1

@@ -55,9 +55,10 @@ def show_outcome(outcome: Outcome, recipe: Path) -> None:
     console.print(tables.run_table(outcome.run))
     console.print()
     console.print(tables.contestants_table(outcome.report))
-    for line in tables.comparison_lines(outcome.report.comparisons):
-        console.print(line, markup=False)
-    confused = tables.confusion_table(outcome.report.contestants[-1])
+    console.print()
+    last = outcome.report.contestants[-1]
+    console.print(tables.comparisons_table(outcome.report, {last.name}))
+    confused = tables.confusion_table(last)
     if confused is not None:
         console.print()
         console.print(confused)

@@ -8,15 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from tunesmith.types.dataset import DatasetManifest
     from tunesmith.types.decision import Decision
-    from tunesmith.types.report import Comparison, Contestant, EvaluationReport, Score
+    from tunesmith.types.report import Contestant, EvaluationReport, Score
     from tunesmith.types.run import RunRecord
 
 __all__ = [
-    "comparison_lines",
+    "comparisons_table",
     "confusion_table",
     "contestants_table",
     "dataset_table",
@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 _STYLES = (("pass", "green"), ("fail", "red"), ("inconclusive", "yellow"))
-_PERCENT = frozenset({"accuracy", "exact_match", "invalid_rate", "macro_f1"})
 
 
 def grid(title: str, *headers: str) -> Table:
-    """An empty table in the house style: numbers (all columns but the first) to the right."""
+    """An empty table in the house style: all columns but the first to the right; without headers no header row."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.show_header = any(headers)
     for index, header in enumerate(headers):
         table.add_column(header, justify="right" if index else "left", header_style="dim", overflow="fold")
     return table
@@ -43,34 +43,54 @@ def score_text(score: Score | None) -> str:
     """A score with its standard error; percent where the metric is a share; `-` where nothing was measured."""
     if score is None or score.value is None:
         return "-"
-    scale, unit, digits = (100.0, "%", 1) if score.metric in _PERCENT else (1.0, "", 2)
-    error = "" if score.standard_error is None else f" ± {score.standard_error * scale:.{digits}f}"
-    return f"{score.value * scale:.{digits}f}{error}{unit}"
+    factor, unit, digits = _units(score.scale)
+    error = "" if score.standard_error is None else f" ± {score.standard_error * factor:.{digits}f}"
+    return f"{score.value * factor:.{digits}f}{error}{unit}"
 
 
 def contestants_table(report: EvaluationReport) -> Table:
-    """One row per contestant: every metric ± standard error, tokens per answer, median latency."""
-    metrics = list(dict.fromkeys(name for contestant in report.contestants for name in contestant.scores))
-    title = f"Answers to {report.rows} held-out {report.split} rows (± standard error)"
-    table = grid(title, "", *(name.replace("_", " ") for name in metrics), "tokens/answer", "latency")
-    for contestant in report.contestants:
-        scores = [score_text(contestant.scores.get(name)) for name in metrics]
-        latency = f"{contestant.latency_median_seconds * 1000:.0f} ms"
-        style = "bold" if contestant.adapter_digest else ""
-        table.add_row(contestant.name, *scores, f"{contestant.tokens_per_answer:.1f}", latency, style=style)
+    """One column per contestant: every metric ± standard error, tokens per answer, median latency."""
+    contestants = report.contestants
+    title = f"{report.rows} held-out {report.split} rows"
+    table = grid(title, "", *(contestant.name for contestant in contestants))
+    for name in dict.fromkeys(name for contestant in contestants for name in contestant.scores):
+        table.add_row(_words(name), *(score_text(contestant.scores.get(name)) for contestant in contestants))
+    table.add_row("tokens per answer", *(f"{contestant.tokens_per_answer:.1f}" for contestant in contestants))
+    latencies = (f"{contestant.latency_median_seconds * 1000:,.0f} ms" for contestant in contestants)
+    table.add_row(f"latency, {report.concurrency} at once", *latencies)
     return table
 
 
-def comparison_lines(comparisons: Iterable[Comparison]) -> Iterable[str]:
-    """One sentence per paired difference."""
-    for item in comparisons:
-        scale, unit = (100.0, " points") if item.metric in _PERCENT else (1.0, "")
-        low, high = item.low * scale, item.high * scale
-        yield (
-            f"{item.model} - {item.baseline}, {item.metric.replace('_', ' ')}: {item.difference * scale:+.1f}{unit} "
-            f"({item.confidence:.0%} interval {low:+.1f} to {high:+.1f}, p = {item.p_value:.2g}, {item.test}, "
-            f"{item.won} won, {item.lost} lost of {item.n})"
+def comparisons_table(report: EvaluationReport, models: Collection[str]) -> Table:
+    """One row per paired difference of `models` to another: its interval, its p-value, and the rows won and lost."""
+    title = f"Paired differences on the same rows, {report.confidence:.0%} intervals"
+    table = grid(title, "", "metric", "difference", "interval", "p", "won / lost")
+    table.columns[1].justify = "left"
+    for item in report.comparisons:
+        if item.model not in models:
+            continue
+        factor, unit, digits = _units(report.contestant(item.model).scores[item.metric].scale)
+        points = " points" if unit else ""
+        table.add_row(
+            f"{item.model} - {item.baseline}",
+            _words(item.metric),
+            f"{item.difference * factor:+.{digits}f}{points}",
+            f"{item.low * factor:+.{digits}f} to {item.high * factor:+.{digits}f}",
+            f"{item.p_value:.2g}",
+            f"{item.won} / {item.lost}",
         )
+    return table
+
+
+def _units(scale: str) -> tuple[float, str, int]:
+    """(factor, unit, digits) in which a metric of this scale is read."""
+    if scale == "proportion":
+        return 100.0, "%", 1
+    return (1.0, "", 3) if scale == "share" else (1.0, "", 2)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def confusion_table(contestant: Contestant, most: int = 5) -> Table | None:
