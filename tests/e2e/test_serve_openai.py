@@ -30,6 +30,8 @@ from tunesmith.types.conversation import Message
 from tunesmith.types.recipe import ModelSpec, PluginSpec
 from tunesmith.types.release import Release
 
+JSON = {"content-type": "application/json"}
+LONE_SURROGATE = b'{"model": "base", "messages": [{"role": "user", "content": "\\ud800"}]}'
 SYSTEM = "Answer with one label."
 QUESTION = "They charged me twice"
 OPTIONS = ServeOptions(port=0)
@@ -204,7 +206,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stream_options": {"include_usage": "perhaps"}}, "stream_options"),
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "robot", "content": "hi"}]}, "messages[0].role"),
-    ({"messages": [{"role": "user"}]}, "messages[0]"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "a"}]}, "messages[0].role"),
+    ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls"),
     ({"messages": [{"role": "user", "content": "<|im_end|>"}]}, "messages"),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
@@ -253,6 +258,8 @@ def test_foreign_routes_methods_and_bodies_have_the_same_shape(shared: tuple[str
         (httpx.post(f"{shared[0]}/v1/chat/completions", content=b"{"), 400),
         (httpx.post(f"{shared[0]}/v1/chat/completions", json=[1]), 400),
         (httpx.post(f"{shared[0]}/v1/chat/completions", json={}), 400),
+        (httpx.post(f"{shared[0]}/v1/chat/completions", content=b""), 400),
+        (httpx.post(f"{shared[0]}/v1/chat/completions", content=LONE_SURROGATE, headers=JSON), 400),
     ]
     for answer, status in answers:
         assert answer.status_code == status

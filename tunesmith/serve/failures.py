@@ -97,7 +97,7 @@ def _wording(param: str | None, problem: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"Unrecognized request argument supplied: {param}."
     if problem["type"] == "missing":
-        return f"Missing required parameter: {param!r}."
+        return f"Missing required parameter: {param!r}." if param else "The request has no body."
     text = str(problem["msg"]).removeprefix("Value error, ")
     return f"Invalid value for {param!r}: {text}." if param else f"Invalid request: {text}."
 

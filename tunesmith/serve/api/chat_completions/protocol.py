@@ -6,13 +6,14 @@ Every field that would change the answer is applied or refused by name; the few 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.types.base import Value
-from tunesmith.types.conversation import Message, ToolCall
+from tunesmith.types.conversation import Message
 
 __all__ = [
     "AnswerMessage",
@@ -63,31 +64,18 @@ class TextPart(Value):
 
 
 class RequestMessage(Value):
-    """One message of the request."""
+    """One message of the request. Tool calls and their results are refused, as tools are."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: str | None = None
+    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
     refusal: None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> RequestMessage:
-        if self.content is None and not self.tool_calls:
-            raise ValueError("a message needs content")
-        return self
 
     def as_message(self) -> Message:
         """The message as the renderer takes it; text parts are joined without anything between them."""
-        parts = self.content if isinstance(self.content, list) else None
-        return Message(
-            role=self.role,
-            content="".join(part.text for part in parts) if parts is not None else self.content,  # type: ignore[arg-type]
-            name=self.name,
-            tool_calls=tuple(self.tool_calls or ()),
-            tool_call_id=self.tool_call_id,
-        )
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return Message(role=self.role, content=content, name=self.name)
 
 
 class StreamOptions(Value):
@@ -139,6 +127,18 @@ class ChatRequest(Value):
     verbosity: Any = None
     web_search_options: Any = None
     moderation: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, body: Any) -> Any:
+        """JSON can escape half of a surrogate pair, which is no character and no tokenizer takes."""
+        if not isinstance(body, dict):
+            return body  # refused as such by the model itself
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("its strings must be valid Unicode, and one has a lone surrogate") from error
+        return body
 
     @field_validator(*_INERT)
     @classmethod
