@@ -171,6 +171,7 @@ def test_progress_without_a_terminal_is_a_line_per_task(capsys):
     with progress.task("training", 3, "step") as task:
         task.advance(2, loss=0.123456)
         progress.say("half way")
+        progress.say("half way")
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines() == ["training (3 steps)", "half way"]

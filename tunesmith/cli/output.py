@@ -53,6 +53,7 @@ class RichProgress:
             console=self._console,
         )
         self._open = 0
+        self._said: set[str] = set()
 
     @contextmanager
     def task(self, description: str, total: int, unit: str = "row") -> Iterator[Task]:
@@ -72,8 +73,10 @@ class RichProgress:
                 self._bars.stop()
 
     def say(self, text: str) -> None:
-        """Print one line above the bars."""
-        self._console.print(text, markup=False)
+        """Print one line above the bars; the same line only once, however many stages say it."""
+        if text not in self._said:
+            self._said.add(text)
+            self._console.print(text, markup=False, soft_wrap=True)
 
     def advance(self, identity: TaskID, steps: int, fields: dict[str, Any]) -> None:
         """Move one bar and show `fields` beside it, numbers with four digits."""
