@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from tunesmith.errors import ModelError, RenderingError
 from tunesmith.models.proof import prove
 from tunesmith.types.base import digest_file, digest_json
-from tunesmith.types.conversation import Conversation, Message, Rendered, Span
+from tunesmith.types.conversation import Conversation, Message, Rendered, Span, ToolCall
 from tunesmith.types.dataset import RenderingProof
 
 __all__ = ["Renderer"]
@@ -207,8 +207,15 @@ def _as_dict(message: Message) -> dict[str, Any]:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.function.name, "arguments": json.loads(call.function.arguments)},
+                "function": {"name": call.function.name, "arguments": _arguments(call)},
             }
             for call in message.tool_calls
         ]
     return plain
+
+
+def _arguments(call: ToolCall) -> Any:
+    try:
+        return json.loads(call.function.arguments)
+    except json.JSONDecodeError as error:
+        raise RenderingError(f"The arguments of tool call {call.id!r} are not JSON: {error}") from error

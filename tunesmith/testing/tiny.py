@@ -11,7 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 __all__ = ["CHATML", "make_tiny_model"]
 
 CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -20,7 +21,8 @@ SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 def make_tiny_model(folder: Path, *, seed: int = 0, layers: int = 2, hidden: int = 32) -> Path:
     """Write a random tiny Llama and its tokenizer to `folder` in the transformers format and return `folder`.
 
-    The vocabulary is the 256 bytes and three special tokens; 4 query heads share 2 key/value heads; weights are float32.
+    The vocabulary is the 256 bytes and three special tokens; 4 query heads share 2 key/value heads; weights are
+    float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _byte_tokenizer().save_pretrained(folder)

@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 from tunesmith.errors import ModelError
 from tunesmith.train.tree import PrefixTree, Segment, segments
 
-__all__ = ["ATTENTION", "AttentionPlan", "plan_attention", "register"]
+__all__ = ["ATTENTION", "AttentionPlan", "Group", "Heads", "plan_attention", "register", "tree_attention"]
 
 ATTENTION = "tunesmith_tree"
 PADDING_ALLOWED = 1.3

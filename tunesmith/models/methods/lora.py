@@ -44,12 +44,10 @@ class Lora(Method):
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else 2 * self.rank,
             lora_dropout=self.dropout,
-            target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
+            target_modules=self._target_modules(model),
             layers_to_transform=list(range(layers - self.last_layers, layers)) if self._partial else None,
             task_type="CAUSAL_LM",
         )
-        if self._partial and isinstance(self.targets, str):
-            config.target_modules = sorted(_linear_names(model))
         torch.manual_seed(seed)
         wrapped = get_peft_model(model, config)
         fuse_lora_layers(wrapped)
@@ -59,6 +57,12 @@ class Lora(Method):
     @property
     def _partial(self) -> bool:
         return self.last_layers > 0
+
+    def _target_modules(self, model: Any) -> str | list[str]:
+        """peft takes a choice of layers only together with module names."""
+        if isinstance(self.targets, str):
+            return sorted(_linear_names(model)) if self._partial else self.targets
+        return list(self.targets)
 
     def _check_targets(self, model: Any) -> None:
         if isinstance(self.targets, str):
