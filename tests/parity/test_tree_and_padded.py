@@ -101,5 +101,5 @@ def test_leak_probe_catches_attention_without_a_mask(
         group = attention.Group(every, every, torch.zeros(1, 1, tree.size, tree.size), 1)
         return plan._replace(groups=(group,), restore=every)
 
-    monkeypatch.setattr("tunesmith.train.forward.plan_attention", leaky)
+    monkeypatch.setattr("tunesmith.train.backbone.plan_attention", leaky)
     assert not leak_probe(model, rows[0]).passed

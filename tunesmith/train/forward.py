@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
-from tunesmith.errors import ModelError
-from tunesmith.train.attention import ATTENTION, plan_attention
+from tunesmith.train.attention import ATTENTION
+from tunesmith.train.backbone import parts, tree_states
 from tunesmith.train.logprobs import token_logprobs
 from tunesmith.train.objective import Scored
 from tunesmith.train.tree import fold
+from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 
 __all__ = ["Batching", "attention_backend", "attention_for", "score", "score_plainly"]
@@ -25,9 +25,12 @@ __all__ = ["Batching", "attention_backend", "attention_for", "score", "score_pla
 Batching = Literal["tree", "padded"]
 
 
-def score(model: Any, rows: Sequence[Rendered], batching: Batching) -> Scored:
-    """Log-probabilities of all trained tokens of `rows` under a peft (or plain) causal language model."""
-    return _score_tree(model, rows) if batching == "tree" else _score_padded(model, rows)
+def score(model: Any, rows: Sequence[Rendered], batching: Batching, trunk: Trunk | None = None) -> Scored:
+    """Log-probabilities of all trained tokens of `rows` under a peft (or plain) causal language model.
+
+    With a `trunk` that knows `rows`, only the layers above it are computed.
+    """
+    return _score_tree(model, rows, trunk) if batching == "tree" else _score_padded(model, rows)
 
 
 @contextmanager
@@ -42,16 +45,11 @@ def attention_backend(model: Any, name: str) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def _score_tree(model: Any, rows: Sequence[Rendered]) -> Scored:
+def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None) -> Scored:
     tree = fold(rows)
-    backbone, head = _parts(model)
-    device, dtype = head.weight.device, head.weight.dtype
-    states = backbone(
-        input_ids=torch.from_numpy(tree.token_ids)[None].to(device),
-        position_ids=torch.from_numpy(tree.positions)[None].to(device),
-        tree_plan=plan_attention(tree, dtype, device),
-        use_cache=False,
-    ).last_hidden_state[0]
+    backbone, head = parts(model)
+    states = tree_states(trunk.upper, tree, trunk.states(tree, rows)) if trunk else tree_states(backbone, tree)
+    device = states.device
     chosen = np.flatnonzero((tree.weight > 0) & (tree.parent >= 0))
     hidden = states.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
     targets = torch.from_numpy(tree.token_ids[chosen]).to(device)
@@ -60,7 +58,7 @@ def _score_tree(model: Any, rows: Sequence[Rendered]) -> Scored:
 
 
 def _score_padded(model: Any, rows: Sequence[Rendered]) -> Scored:
-    backbone, head = _parts(model)
+    backbone, head = parts(model)
     device = head.weight.device
     ids, visible, weights = (part.to(device) for part in _pad(rows))
     states = backbone(input_ids=ids, attention_mask=visible, use_cache=False).last_hidden_state
@@ -92,15 +90,6 @@ def _pad(rows: Sequence[Rendered]) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         visible[index, :length] = 1
         weights[index, :length] = torch.tensor(row.loss_weights)
     return ids, visible, weights
-
-
-def _parts(model: Any) -> tuple[Any, nn.Linear]:
-    """The decoder without its head, and the head."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = inner.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None:
-        raise ModelError(f"The output head of {type(inner).__name__} is not a plain linear layer.")
-    return getattr(inner, inner.base_model_prefix), head
 
 
 def attention_for(batching: Batching) -> str:

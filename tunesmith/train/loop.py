@@ -23,6 +23,7 @@ from tunesmith.train.objective import Objective
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.schedule import learning_rate
+from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.recipe import TrainSpec
 
@@ -43,6 +44,7 @@ class Training:
     validation: Sequence[Rendered]
     metrics: MetricsLog
     checkpoints: Path
+    trunk: Trunk | None = None
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -92,7 +94,8 @@ def validation_loss(training: Training) -> float:
     size = training.spec.batch_size
     with torch.no_grad():
         for start in range(0, len(training.validation), size):
-            scored = score(training.model, training.validation[start : start + size], training.spec.batching)
+            rows = training.validation[start : start + size]
+            scored = score(training.model, rows, training.spec.batching, training.trunk)
             total -= float((scored.logprobs * scored.weights).sum())
             weight += float(scored.weights.sum())
     training.model.train()
@@ -108,7 +111,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     loss_sum, computed = 0.0, 0
     training.optimizer.zero_grad(set_to_none=True)
     for piece in split_evenly(rows, training.accumulate):
-        scored = score(training.model, piece, spec.batching)
+        scored = score(training.model, piece, spec.batching, training.trunk)
         loss = training.objective.loss(scored, total)
         loss.backward()
         loss_sum += loss.item()

@@ -12,10 +12,11 @@ from tunesmith.train import memory
 from tunesmith.train.forward import Batching, attention_backend, score, score_plainly
 from tunesmith.train.objective import Objective
 from tunesmith.train.plan import split_evenly
+from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
-__all__ = ["MemoryProbe", "before_first_step", "leak_probe", "probe_memory", "require", "tolerance"]
+__all__ = ["MemoryProbe", "before_first_step", "leak_probe", "probe_memory", "require", "tolerance", "trunk_check"]
 
 PROBE_ROWS = 4
 
@@ -91,16 +92,33 @@ def leak_probe(model: Any, row: Rendered) -> Check:
     return Check(name=name, passed=gap == 0.0, checked=len(first), detail=f"largest difference {gap:.3g}")
 
 
-def probe_memory(model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching) -> MemoryProbe:
+def probe_memory(
+    model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, trunk: Trunk | None
+) -> MemoryProbe:
     """Measure the peak of one forward and backward pass at one row and at a few."""
     memory.reset_peak()
     resident = memory.peak_bytes()
     points = []
     for count in (1, min(PROBE_ROWS, len(rows))):
         memory.reset_peak()
-        computed, _ = _gradients(model, [rows[:count]], objective, batching)
+        computed, _ = _gradients(model, [rows[:count]], objective, batching, trunk)
         points.append((computed, max(0, memory.peak_bytes() - resident)))
     return MemoryProbe(resident, points[0], points[1])
+
+
+def trunk_check(model: Any, trunk: Trunk, rows: Sequence[Rendered], precision: str) -> Check:
+    """Steps that begin at the kept trunk give the log-probabilities of whole forward passes."""
+    few = rows[:PROBE_ROWS]
+    with torch.no_grad():
+        whole = score(model, few, "tree").logprobs
+        above = score(model, few, "tree", trunk).logprobs
+    gap = float((whole - above).abs().max() / whole.abs().max().clamp(min=1e-6))
+    return Check(
+        name="steps from the kept frozen layers equal whole forward passes",
+        passed=gap <= tolerance(precision),
+        checked=len(few),
+        detail=f"largest relative difference {gap:.1e}",
+    )
 
 
 def _parity(model: Any, rows: Sequence[Rendered], batching: Batching, precision: str) -> Check:
@@ -148,13 +166,17 @@ def _accumulation(
 
 
 def _gradients(
-    model: Any, pieces: Sequence[Sequence[Rendered]], objective: Objective, batching: Batching
+    model: Any,
+    pieces: Sequence[Sequence[Rendered]],
+    objective: Objective,
+    batching: Batching,
+    trunk: Trunk | None = None,
 ) -> tuple[int, torch.Tensor]:
     """(computed tokens, all gradients flattened) of one step over `pieces`; gradients are cleared afterwards."""
     total = sum(sum(row.loss_weights) for piece in pieces for row in piece)
     computed = 0
     for piece in pieces:
-        scored = score(model, piece, batching)
+        scored = score(model, piece, batching, trunk)
         objective.loss(scored, total).backward()
         computed += scored.computed_tokens
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

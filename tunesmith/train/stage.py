@@ -32,6 +32,7 @@ from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.tracker import Tracker
 from tunesmith.train.tree import fold
+from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
 from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
@@ -105,7 +106,11 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
     progress.say("self-checks before the first step")
     checks = selfchecks.before_first_step(model, first, objective, spec.batching, precision)
     selfchecks.require(checks)
-    room = _plan_memory(spec, model, rows, objective, plan)
+    trunk = _trunk(model, [*rows, *validation], spec.batching, progress)
+    if trunk:
+        checks = (*checks, selfchecks.trunk_check(model, trunk, first, precision))
+        selfchecks.require(checks)
+    room = _plan_memory(spec, model, rows, objective, plan, trunk)
     progress.say(str(room))
     memory.reset_peak()
     with ExitStack() as stack:
@@ -125,6 +130,7 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
             validation=validation,
             metrics=MetricsLog(folder, sinks, resume),
             checkpoints=folder / "checkpoints",
+            trunk=trunk,
         )
         state = _restore(training, resume, digest, progress)
         state = run_steps(training, state, progress)
@@ -201,11 +207,27 @@ def _finish(
     return record
 
 
+def _trunk(model: Any, rows: Sequence[Rendered], batching: str, progress: Progress) -> Trunk | None:
+    """The frozen lower layers' output for all rows, where there are such layers and a quarter of memory holds it."""
+    if batching != "tree" or not first_trained_layer(model):
+        return None
+    size, limit = trunk_bytes(model, rows), memory.available_bytes() // 4
+    if size > limit:
+        progress.say(f"frozen layers are computed anew each step: keeping them would take {size / 2**30:.1f} GB")
+        return None
+    return Trunk(model, rows, progress)
+
+
 def _plan_memory(
-    spec: TrainSpec, model: Any, rows: Sequence[Rendered], objective: Objective, plan: TrainingPlan
+    spec: TrainSpec,
+    model: Any,
+    rows: Sequence[Rendered],
+    objective: Objective,
+    plan: TrainingPlan,
+    trunk: Trunk | None,
 ) -> MemoryPlan:
     first = [rows[index] for index in plan.indices(0)]
-    probe = selfchecks.probe_memory(model, first, objective, spec.batching)
+    probe = selfchecks.probe_memory(model, first, objective, spec.batching, trunk)
     largest = {}
     pieces = spec.accumulate
     while pieces <= max(spec.accumulate, spec.batch_size):

@@ -43,6 +43,8 @@ class PrefixTree(NamedTuple):
     """[N] sum over sequences of the loss weight of predicting this node"""
     leaf: Ints
     """[S] node at which each sequence ends, in the order the sequences were given"""
+    origin: Ints
+    """[N] a sequence that passes through the node; each sequence's own nodes stand in one run"""
 
     @property
     def size(self) -> int:
@@ -69,6 +71,7 @@ def fold(rows: Sequence[Rendered], *, share: bool = True) -> PrefixTree:
     parents: list[int] = []
     depths: list[int] = []
     weights: list[float] = []
+    origins: list[int] = []
     leaves = np.zeros(len(rows), dtype=np.int64)
     path: list[int] = []
     for index in order:
@@ -82,6 +85,7 @@ def fold(rows: Sequence[Rendered], *, share: bool = True) -> PrefixTree:
         tokens += ids[shared:]
         depths += range(shared, len(ids))
         weights += rows[index].loss_weights[shared:]
+        origins += [index] * len(fresh)
         path = [*path[:shared], *fresh]
         leaves[index] = path[-1]
     parent = np.asarray(parents, dtype=np.int64)
@@ -92,6 +96,7 @@ def fold(rows: Sequence[Rendered], *, share: bool = True) -> PrefixTree:
         end=_ends(parent),
         weight=np.asarray(weights, dtype=np.float32),
         leaf=leaves,
+        origin=np.asarray(origins, dtype=np.int64),
     )
 
 

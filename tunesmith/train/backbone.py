@@ -1,0 +1,48 @@
+"""The parts of a causal language model: the decoder without its head, the head, and views of some of its layers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from tunesmith.errors import ModelError
+from tunesmith.train.attention import plan_attention
+from tunesmith.train.tree import PrefixTree
+
+__all__ = ["layers_view", "parts", "tree_states"]
+
+
+def parts(model: Any) -> tuple[Any, nn.Linear]:
+    """The decoder without its head, and the head. Raises ModelError for a head that is more than a linear layer."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = inner.get_output_embeddings()
+    if type(head) is not nn.Linear or head.bias is not None:
+        raise ModelError(f"The output head of {type(inner).__name__} is not a plain linear layer.")
+    return getattr(inner, inner.base_model_prefix), head
+
+
+def layers_view(backbone: Any, start: int, stop: int) -> Any:
+    """A module over layers [start, stop) of `backbone` that shares all its weights; only the last view has the norm."""
+    view = copy.copy(backbone)
+    view._modules = dict(backbone._modules)
+    view.layers = nn.ModuleList(list(backbone.layers)[start:stop])
+    if stop < len(backbone.layers):
+        view.norm = nn.Identity()
+    return view
+
+
+def tree_states(backbone: Any, tree: PrefixTree, embeddings: torch.Tensor | None = None) -> torch.Tensor:
+    """Last hidden states [N, H] of all nodes; `embeddings` [N, H] stand in for the embedded tokens when given."""
+    weight = next(backbone.parameters())
+    device, dtype = weight.device, weight.dtype
+    tokens = {"input_ids": torch.from_numpy(tree.token_ids)[None].to(device)}
+    result: torch.Tensor = backbone(
+        **(tokens if embeddings is None else {"inputs_embeds": embeddings[None]}),
+        position_ids=torch.from_numpy(tree.positions)[None].to(device),
+        tree_plan=plan_attention(tree, dtype, device),
+        use_cache=False,
+    ).last_hidden_state[0]
+    return result
