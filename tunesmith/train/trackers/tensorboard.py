@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunesmith.errors import MissingDependency
 from tunesmith.train.tracker import MetricSink, Tracker
 
 __all__ = ["Tensorboard"]
@@ -18,14 +17,9 @@ class Tensorboard(Tracker):
 
     @contextmanager
     def open(self, folder: Path) -> Iterator[MetricSink]:
-        """A sink that writes to `folder`/tensorboard. Raises MissingDependency without the tensorboard package."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingDependency(
-                "train.trackers: tensorboard needs the package 'tensorboard'.",
-                hint="pip install 'tunesmith[tensorboard]', or set train.trackers: []",
-            ) from error
+        """A sink that writes to `folder`/tensorboard."""
+        from torch.utils.tensorboard import SummaryWriter
+
         with SummaryWriter(str(folder / "tensorboard")) as writer:
             yield _Sink(writer)
 
