@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segment, register_attention
 from tunesmith.engine.backends._lora import ActiveAdapters
+from tunesmith.engine.backends._small_batches import speed_up_small_batches
 from tunesmith.errors import ModelError
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class PackedModel:
         texts = (draws[:longer], draws[longer:])
         plain = [self.model(input_ids=torch.tensor([text]), use_cache=False).logits[0].float() for text in texts]
         self.model.set_attn_implementation(NAME)
+        speed_up_small_batches(self.model)
         starts = (0, longer)
         found: tuple[list[Tensor], list[Tensor]] = ([], [])
         computed = [0, 0]
