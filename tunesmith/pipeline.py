@@ -49,8 +49,6 @@ __all__ = ["Outcome", "evaluate", "gate", "prepare", "release", "run", "train"]
 RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"
 DECISION_FILE = "decision.json"
-# The engine of the evaluation keeps enough prefixes that a row's prompt is still there when its reference is scored.
-ENGINE = PluginSpec.model_validate({"name": "embedded", "kv_tokens": 24576, "prefix_tokens": 12288})
 
 Spec = TypeVar("Spec", bound=Value)
 Result = TypeVar("Result")
@@ -167,7 +165,7 @@ async def _measure(
     spec: EvaluateSpec, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress
 ) -> EvaluationReport:
     progress.say("starting the engine")
-    engine = start_engine(ENGINE, base.path)
+    engine = start_engine(_engine(spec.concurrency), base.path)
     try:
         await engine.load_adapter(record.adapter_digest, Path(record.path) / ADAPTER_FOLDER)
         report = await evaluate_stage(spec, subject, engine=engine, renderer=Renderer(base.path), progress=progress)
@@ -175,6 +173,12 @@ async def _measure(
         return report
     finally:
         await engine.close()
+
+
+def _engine(concurrency: int) -> PluginSpec:
+    """The engine that serves, with room to keep a row's prompt until its reference is scored."""
+    options = {"max_running": concurrency, "kv_tokens": 24576, "prefix_tokens": 12288}
+    return PluginSpec.model_validate({"name": "embedded", **options})
 
 
 def _every_option_applied(stage: str, spec: Spec, work: Callable[[Spec], Result]) -> Result:

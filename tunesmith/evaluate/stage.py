@@ -80,6 +80,7 @@ async def evaluate(
         questions={example.id: _question(example) for example in examples},
         concurrency=spec.concurrency,
         confidence=spec.confidence,
+        max_new_tokens=spec.max_new_tokens,
     )
 
 

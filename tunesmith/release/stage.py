@@ -49,6 +49,7 @@ def release(
         outcome=decision.outcome,
         run=run.id,
         system_prompt=manifest.system_prompt,
+        max_new_tokens=report.max_new_tokens,
         created=now(),
     )
     registry = Registry(home)

@@ -121,7 +121,8 @@ class EvaluationReport(Value):
     """The whole evaluation of one run on one split.
 
     `questions` holds the last user message of each row by example id. Latencies of the predictions were measured with
-    `concurrency` requests in flight: what a request to a server under that load sees.
+    `concurrency` requests in flight: what a request to a server under that load sees. `max_new_tokens` is the room each
+    answer had; a release gives its answers the same.
     """
 
     dataset_digest: str
@@ -132,6 +133,7 @@ class EvaluationReport(Value):
     comparisons: tuple[Comparison, ...]
     questions: dict[str, str] = {}
     concurrency: int = 1
+    max_new_tokens: int = 256
     confidence: float = 0.95
 
     def contestant(self, name: str) -> Contestant:
