@@ -13,23 +13,23 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from bench.peer_trl import WARM_UP, arguments
+from tunesmith.models.template import Renderer
+from tunesmith.types.conversation import Conversation, Rendered
 
 
 def main() -> None:
     """Train and print tokens per second, peak memory and the losses."""
     given = arguments()
     from tunesmith.models.methods.lora import Lora
-    from tunesmith.models.template import Renderer
     from tunesmith.models.weights import load_base
     from tunesmith.train import attention
     from tunesmith.train.forward import score
     from tunesmith.train.objectives.sft import Sft
     from tunesmith.train.optimizer import clip_gradients, make_optimizer
-    from tunesmith.types.conversation import Conversation
 
     renderer = Renderer(Path(given.model))
     lines = Path(given.data).read_text(encoding="utf-8").splitlines()[: given.batch * given.steps]
-    rows = [renderer.render(Conversation.model_validate_json(line)) for line in lines]
+    rows = [_as_trl(renderer, Conversation.model_validate_json(line)) for line in lines]
     attention.register()
     model = load_base(Path(given.model), given.precision, attention=attention.ATTENTION)
     model = Lora(rank=given.rank).wrap(model, seed=0).train()
@@ -57,6 +57,13 @@ def main() -> None:
     }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"side": "ours", "tokens": tokens, **result, "peak_mb": peak, "losses": losses}))
+
+
+def _as_trl(renderer: Renderer, conversation: Conversation) -> Rendered:
+    """The row with what the template puts after the last end-of-turn token trained too, as TRL does."""
+    row = renderer.render(conversation)
+    rest = renderer.official_ids(conversation)[len(row.token_ids) :]
+    return Rendered(token_ids=row.token_ids + rest, loss_weights=row.loss_weights + (1.0,) * len(rest), spans=row.spans)
 
 
 if __name__ == "__main__":
