@@ -166,7 +166,7 @@ def test_each_contestant_has_a_bar_that_fills() -> None:
     asyncio.run(
         evaluate(EvaluateSpec(), SUBJECT, engine=ScriptedEngine(), renderer=LetterRenderer(), progress=progress)
     )
-    assert progress.bars == {f"evaluating {name}": [8, 8] for name in ("base", "prompt_only", "tuned")}
+    assert progress.bars == {f"evaluating {name}": [4, 4] for name in ("base", "prompt_only", "tuned")}
 
 
 def test_a_refused_row_is_named() -> None:

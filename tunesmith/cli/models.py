@@ -28,7 +28,7 @@ def command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the releases, show one, move its aliases, or get a base model ready."""
+    """List, show or move releases; --fetch gets a base model ready."""
     from tunesmith.release.registry import Registry
 
     if fetch is not None:

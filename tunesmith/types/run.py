@@ -26,8 +26,8 @@ class RunRecord(Value):
     precision: str
     steps: int
     best_step: int
-    start_validation_loss: float | None
-    best_validation_loss: float | None
+    start_validation_loss: float | None = None
+    best_validation_loss: float | None = None
     trainable_parameters: int
     total_parameters: int
     effective_tokens: int
