@@ -10,7 +10,6 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from bench.peer_trl import WARM_UP, arguments
 from tunesmith.models.template import Renderer

@@ -24,6 +24,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results.json")
+GSM8K = ROOT.parent / "shared" / "data" / "gsm8k" / "train_first_2500.jsonl"
 WANTED = {"disputes": 6.0, "gsm8k": 2.5}
 
 
@@ -39,8 +40,7 @@ def disputes_rows() -> list[dict[str, Any]]:
 
 def gsm8k_rows() -> list[dict[str, Any]]:
     """Word problems with worked answers and no system prompt: next to nothing is shared."""
-    file = ROOT.parent / "shared" / "data" / "gsm8k" / "train_first_2500.jsonl"
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in GSM8K.read_text(encoding="utf-8").splitlines()]
     return [_chat(row["question"], row["answer"], None) for row in rows]
 
 
@@ -79,7 +79,8 @@ def measure(name: str, rows: list[dict[str, Any]], given: argparse.Namespace, mo
 def _run(module: str, data: Path, given: argparse.Namespace, model: Path) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", module, "--model", str(model), "--data", str(data)]
     command += ["--batch", str(given.batch), "--steps", str(given.steps), "--precision", given.precision]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GOMP_SPINCOUNT": "0"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{module} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -108,6 +109,9 @@ def main() -> None:
     results = []
     for name, rows in sets.items():
         if given.only in (None, name):
+            if name == "gsm8k" and not GSM8K.is_file():
+                print(f"gsm8k: skipped, {GSM8K} is not here")
+                continue
             print(f"{name}: {given.steps} steps of {given.batch} rows, {given.precision}, {given.rounds} round(s)")
             results.append(measure(name, rows(), given, base.path))
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}

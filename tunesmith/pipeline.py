@@ -33,8 +33,9 @@ from tunesmith.release.stage import ADAPTER_FOLDER
 from tunesmith.release.stage import release as release_stage
 from tunesmith.settings import Settings
 from tunesmith.store.datasets import StoredDataset
+from tunesmith.train.finish import TrainingInput
 from tunesmith.train.metrics import METRICS_FILE
-from tunesmith.train.stage import TrainingInput, finished_run, run_folder
+from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import DatasetManifest
@@ -80,15 +81,14 @@ def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) 
     place.mkdir(parents=True, exist_ok=True)
     (place / RECIPE_FILE).write_text(effective(recipe))
     (place / "dataset.json").write_text(given.dataset.manifest.model_dump_json(indent=2))
-    if finished_run(place):
-        return train_stage(recipe.train, given, progress)
-    return _every_option_applied("train", recipe.train, lambda spec: train_stage(spec, given, progress))
+    return train_stage(recipe.train, given, progress)
 
 
 def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> EvaluationReport:
     """All contestants of `recipe` measured on the same held-out rows, through the engine that serves."""
-    record = train(recipe, folder, settings, progress)
     dataset = prepare(recipe, folder, settings, progress)
+    _require_split(recipe, dataset)
+    record = train(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
     spec = track(recipe.evaluate)
     subject = EvaluationInput(
@@ -201,6 +201,18 @@ def _refuse_unjudgeable(recipe: Recipe) -> None:
     problems = gate_problems(recipe.gate, recipe.evaluate, directions(recipe.evaluate.metrics))
     if problems:
         raise RecipeError(problems)
+
+
+def _require_split(recipe: Recipe, dataset: StoredDataset) -> None:
+    """Found before training, not after it."""
+    if recipe.evaluate.split not in dataset.manifest.splits:
+        there = ", ".join(dataset.manifest.splits)
+        problem = Problem(
+            f"the dataset has no {recipe.evaluate.split} split",
+            field="evaluate.split",
+            fix=f"it has: {there}; or give prepare.split.{recipe.evaluate.split} a share above 0",
+        )
+        raise RecipeError([problem])
 
 
 def _facts(

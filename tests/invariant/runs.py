@@ -15,7 +15,8 @@ from tunesmith.models.template import Renderer
 from tunesmith.models.weights import resolve_base
 from tunesmith.prepare.stage import prepare
 from tunesmith.progress import Silent
-from tunesmith.train.stage import TrainingInput, train
+from tunesmith.train.finish import TrainingInput
+from tunesmith.train.stage import train
 from tunesmith.types.recipe import ModelSpec, PrepareSpec, TrainSpec
 from tunesmith.types.run import RunRecord
 
@@ -33,13 +34,13 @@ SPEC = {
 WORDS = ("red", "green", "blue", "grey")
 
 
-def run(home: Path, base: Path, **changes: Any) -> RunRecord:
-    """Train on 24 made-up rows (21 train, 3 validation) and return the record."""
+def run(home: Path, base: Path, validation: float = 0.15, **changes: Any) -> RunRecord:
+    """Train on 24 made-up rows (3 of them for validation unless told) and return the record."""
     home.mkdir(parents=True, exist_ok=True)
     rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": WORDS[i % 4]} for i in range(24)]
     (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = resolve_base(ModelSpec(base=str(base)), home)
-    split = {"validation": 0.15, "test": 0.0, "stratify": "no"}
+    split = {"validation": validation, "test": 0.0, "stratify": "no"}
     spec = PrepareSpec.model_validate({"sources": [{"path": "rows.jsonl"}], "split": split, "system": "Which colour?"})
     dataset = prepare(spec, renderer=Renderer(files.path), base_dir=home, home=home)
     train_spec = TrainSpec.model_validate(SPEC | changes)

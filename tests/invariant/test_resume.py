@@ -14,6 +14,8 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.invariant.runs import run
+from tunesmith.errors import RecipeError, TrainingFailed
+from tunesmith.train.settled import only_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,3 +94,25 @@ def test_the_trajectory_does_not_depend_on_how_a_step_is_computed(
     # Pointwise and on average: Adam divides by the gradient's size, so rounding grows most where gradients vanish.
     assert max(differences) < 2e-2
     assert sum(differences) / len(differences) < 2e-3
+
+
+def test_killed_after_the_last_step_the_run_only_finishes(tmp_path: Path, tiny: Path) -> None:
+    first = run(tmp_path, tiny, epochs=1)
+    (Path(first.path) / "run.json").unlink()
+    again = run(tmp_path, tiny, epochs=1)
+    assert (again.adapter_digest, again.steps) == (first.adapter_digest, first.steps)
+    assert (again.accumulate, again.threads) == (first.accumulate, first.threads)
+
+
+def test_without_validation_rows_the_last_epoch_counts_and_patience_is_refused(tmp_path: Path, tiny: Path) -> None:
+    record = run(tmp_path, tiny, validation=0.0, epochs=2)
+    assert record.best_step == record.steps
+    assert record.best_validation_loss is None
+    with pytest.raises(RecipeError, match=r"train\.patience: has no effect without validation rows"):
+        run(tmp_path, tiny, validation=0.0, patience=1)
+
+
+def test_two_processes_do_not_train_the_same_run(tmp_path: Path) -> None:
+    refused = pytest.raises(TrainingFailed, match="being trained by another process")
+    with only_process(tmp_path), refused, only_process(tmp_path):
+        pytest.fail("the second process got in")

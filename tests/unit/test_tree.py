@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tunesmith.train.tree import ancestor_mask, fold, segments
+from tunesmith.train.tree import PrefixTree, fold, segments
 from tunesmith.types.conversation import Rendered
+
+
+def ancestor_mask(tree: PrefixTree) -> NDArray[np.bool_]:
+    """[N, N] true where column j is an ancestor-or-self of row i: the definition attention must equal."""
+    nodes = np.arange(tree.size)
+    return (nodes[None, :] <= nodes[:, None]) & (nodes[:, None] < tree.end[None, :])
 
 
 def row(ids: list[int], trained: int = 1) -> Rendered:
@@ -37,12 +44,6 @@ def test_equal_rows_add_their_weights_and_keep_the_given_order_of_leaves() -> No
     assert tree.token_ids.tolist() == [1, 2, 3]
     assert tree.weight.tolist() == [0, 2, 2]
     assert tree.leaf.tolist() == [2, 1, 2]
-
-
-def test_without_sharing_every_row_is_its_own_root() -> None:
-    tree = fold([row([1, 2]), row([1, 2])], share=False)
-    assert tree.parent.tolist() == [-1, 0, -1, 2]
-    assert tree.positions.tolist() == [0, 1, 0, 1]
 
 
 rows = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)

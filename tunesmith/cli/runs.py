@@ -45,6 +45,6 @@ def command(
         if record is None:
             table.add_row(item.id, "-", "not finished", "-", "-")
         else:
-            loss = f"{record.start_validation_loss:.4f} -> {record.best_validation_loss:.4f}"
+            loss = tables.loss_text(record)
             table.add_row(item.id, str(record.steps), loss, f"{record.seconds:.0f}", record.adapter_digest[:12])
     console.print(table)

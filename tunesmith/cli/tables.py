@@ -22,12 +22,20 @@ __all__ = [
     "dataset_table",
     "grid",
     "ledger_lines",
+    "loss_text",
     "run_table",
     "score_text",
     "verdict_lines",
 ]
 
 _STYLES = (("pass", "green"), ("fail", "red"), ("inconclusive", "yellow"))
+
+
+def loss_text(run: RunRecord) -> str:
+    """Validation loss before and at the best checkpoint, or that there were no validation rows."""
+    if run.start_validation_loss is None or run.best_validation_loss is None:
+        return "no validation rows"
+    return f"{run.start_validation_loss:.4f} -> {run.best_validation_loss:.4f}"
 
 
 def grid(title: str, *headers: str) -> Table:
@@ -143,7 +151,7 @@ def run_table(run: RunRecord) -> Table:
     rows = (
         (
             "validation loss",
-            f"{run.start_validation_loss:.4f} -> {run.best_validation_loss:.4f} (step {run.best_step})",
+            f"{loss_text(run)} (step {run.best_step})",
         ),
         ("steps", f"{run.steps} in {run.seconds:.0f} s, {run.precision}"),
         ("tokens", f"{run.effective_tokens:,} effective, {run.computed_tokens:,} computed ({folded:.1f}x folded)"),

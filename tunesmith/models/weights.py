@@ -61,16 +61,14 @@ def resolve_base(spec: ModelSpec, home: Path, progress: Progress | None = None) 
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"]) -> Literal["float32", "bfloat16"]:
-    """`auto` is bfloat16 where the processor (or GPU) has instructions for it, else float32, which is faster there."""
+    """`auto` is bfloat16 where the processor has instructions for it, else float32, which is faster there."""
     if precision != "auto":
         return precision
     return "bfloat16" if has_native_bfloat16() else "float32"
 
 
 def has_native_bfloat16() -> bool:
-    """Whether matrix products in bfloat16 run on hardware made for them (CUDA bf16, AMX or AVX512-BF16)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+    """Whether matrix products in bfloat16 run on instructions made for them (AMX or AVX512-BF16)."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
@@ -125,8 +123,9 @@ def _convert_gguf(file: Path, target: Path) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         _base_digest(folder)
-        if target.exists():
-            shutil.rmtree(target)
+        if (target / _DIGEST_FILE).is_file():
+            return  # another process was faster
+        shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
 
 
@@ -150,6 +149,8 @@ def _base_digest(path: Path) -> str:
     if not weights:
         raise ModelError(f"{path} holds no *.safetensors weights.")
     files = [*weights, path / "config.json"]
+    if not files[-1].is_file():
+        raise ModelError(f"{path} has no config.json: it is not a base model.", hint="An adapter is served, not tuned.")
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     remembered = path / _DIGEST_FILE
     if remembered.is_file():
@@ -158,5 +159,7 @@ def _base_digest(path: Path) -> str:
             return str(known["digest"])
     digest = digest_files(files)
     if os.access(path, os.W_OK):
-        remembered.write_text(json.dumps({"digest": digest, "files": stamp}))
+        draft = remembered.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"digest": digest, "files": stamp}))
+        draft.replace(remembered)
     return digest

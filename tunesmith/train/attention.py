@@ -102,6 +102,8 @@ def tree_attention(
     for unsupported in ("sliding_window", "softcap", "s_aux", "dropout"):
         if kwargs.get(unsupported):
             raise ModelError(f"This model's attention uses {unsupported}.", hint="Set train.batching: padded")
+    if query.device.type != "cpu":
+        raise ModelError("Attention over a prefix tree runs on the CPU only.", hint="Set train.batching: padded")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     result: Tensor = _TreeAttention.apply(*rows, kwargs["tree_plan"], scale)
@@ -140,7 +142,8 @@ class _TreeAttention(torch.autograd.Function):
         grad_slots = grad.new_zeros(slots, shape.heads, shape.size).index_copy_(0, plan.restore, grad)
         out_slots = grad.new_zeros(slots, shape.heads, shape.size).index_copy_(0, plan.restore, result)
         d_query = torch.empty_like(grad_slots)
-        d_key, d_value = torch.zeros_like(key), torch.zeros_like(value)
+        # A shared prefix receives one addition per branch: in bfloat16 the later ones would round away.
+        d_key, d_value = (torch.zeros_like(tensor, dtype=torch.float32) for tensor in (key, value))
         start = 0
         for group, lse in zip(plan.groups, normalisers, strict=True):
             place = slice(start, start + len(group.queries))
@@ -151,9 +154,10 @@ class _TreeAttention(torch.autograd.Function):
                 0.0, False, attn_mask=shape.mask(group), scale=ctx.scale,
             )  # fmt: skip
             d_query[place] = shape.to_slots(dq, group)
-            d_key.index_add_(0, group.keys, dk.transpose(1, 2).reshape(len(group.keys), shape.kv_heads, shape.size))
-            d_value.index_add_(0, group.keys, dv.transpose(1, 2).reshape(len(group.keys), shape.kv_heads, shape.size))
-        return d_query.index_select(0, plan.restore), d_key, d_value, None, None
+            for total, part in ((d_key, dk), (d_value, dv)):
+                rows = part.transpose(1, 2).reshape(len(group.keys), shape.kv_heads, shape.size)
+                total.index_add_(0, group.keys, rows.float())
+        return d_query.index_select(0, plan.restore), d_key.to(key.dtype), d_value.to(value.dtype), None, None
 
 
 class Heads(NamedTuple):

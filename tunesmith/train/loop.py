@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,26 +16,49 @@ from tunesmith.models.adapter import adapter_state
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
-from tunesmith.train.forward import score
+from tunesmith.train.forward import Batching, score
 from tunesmith.train.memory import peak_bytes
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Objective
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors
 from tunesmith.train.plan import TrainingPlan, split_evenly
-from tunesmith.train.schedule import learning_rate
+from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.recipe import TrainSpec
 
-__all__ = ["Training", "run_steps", "validation_loss"]
+__all__ = ["LoopOptions", "Training", "run_steps", "validation_loss"]
+
+
+class LoopOptions(NamedTuple):
+    """What the loop takes from `TrainSpec`, under the same names and with the same meaning, and the settled
+    `accumulate`.
+    """
+
+    batching: Batching
+    batch_size: int
+    accumulate: int
+    learning_rate: float
+    schedule: Schedule
+    warmup_ratio: float
+    max_grad_norm: float
+    seed: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    patience: int
+
+    @classmethod
+    def of(cls, spec: TrainSpec, accumulate: int) -> LoopOptions:
+        """The options of `spec`."""
+        names = [name for name in cls._fields if name != "accumulate"]
+        return cls(accumulate=accumulate, **{name: getattr(spec, name) for name in names})
 
 
 @dataclass(frozen=True)
 class Training:
     """Everything one run works with; the objects are mutated by training, the references never change."""
 
-    spec: TrainSpec
-    accumulate: int
+    options: LoopOptions
     model: Any
     optimizer: torch.optim.AdamW
     objective: Objective
@@ -57,7 +80,7 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
 
     Raises TrainingFailed at the first loss or gradient that is not finite.
     """
-    spec, plan = training.spec, training.plan
+    options, plan = training.options, training.plan
     if state.start_validation_loss is None and training.validation:
         start = validation_loss(training)
         state = state.model_copy(update={"start_validation_loss": start})
@@ -82,7 +105,7 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
             ends_epoch = plan.ends_epoch(state.step - 1)
             if ends_epoch:
                 state = _after_epoch(training, state)
-            if state.step % spec.checkpoint_every == 0 or ends_epoch:
+            if state.step % options.checkpoint_every == 0 or ends_epoch:
                 _save(training, state)
     return state
 
@@ -91,11 +114,11 @@ def validation_loss(training: Training) -> float:
     """Mean negative log-likelihood per trained token over the validation rows."""
     total = weight = 0.0
     training.model.eval()
-    size = training.spec.batch_size
+    size = max(1, training.options.batch_size // training.options.accumulate)
     with torch.no_grad():
         for start in range(0, len(training.validation), size):
             rows = training.validation[start : start + size]
-            scored = score(training.model, rows, training.spec.batching, training.trunk)
+            scored = score(training.model, rows, training.options.batching, training.trunk)
             total -= float((scored.logprobs * scored.weights).sum())
             weight += float(scored.weights.sum())
     training.model.train()
@@ -104,25 +127,25 @@ def validation_loss(training: Training) -> float:
 
 def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     """One optimizer step: (metrics, effective tokens, computed tokens)."""
-    spec, plan = training.spec, training.plan
-    torch.manual_seed(int(np.random.SeedSequence((spec.seed, step)).generate_state(1)[0]))
+    options, plan = training.options, training.plan
+    torch.manual_seed(int(np.random.SeedSequence((options.seed, step)).generate_state(1)[0]))
     rows = [training.rows[index] for index in plan.indices(step)]
     total = sum(sum(row.loss_weights) for row in rows)
     loss_sum, computed = 0.0, 0
     training.optimizer.zero_grad(set_to_none=True)
-    for piece in split_evenly(rows, training.accumulate):
-        scored = score(training.model, piece, spec.batching, training.trunk)
+    for piece in split_evenly(rows, options.accumulate):
+        scored = score(training.model, piece, options.batching, training.trunk)
         loss = training.objective.loss(scored, total)
         loss.backward()
         loss_sum += loss.item()
         computed += scored.computed_tokens
-    norm = clip_gradients(training.parameters, spec.max_grad_norm)
+    norm = clip_gradients(training.parameters, options.max_grad_norm)
     if not np.isfinite(loss_sum) or not np.isfinite(norm):
         raise TrainingFailed(
             f"Step {step + 1}: loss {loss_sum}, gradient norm {norm}. Training cannot go on from such numbers.",
             hint="Lower train.learning_rate, or set train.precision: float32. The last checkpoint is kept.",
         )
-    rate = learning_rate(step, plan.steps, spec.learning_rate, spec.schedule, spec.warmup_ratio)
+    rate = learning_rate(step, plan.steps, options.learning_rate, options.schedule, options.warmup_ratio)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     training.optimizer.step()
@@ -138,7 +161,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
 
 def _after_epoch(training: Training, state: CheckpointState) -> CheckpointState:
     """Validate, remember the best epoch, decide on an early stop; without validation rows the last epoch is best."""
-    patience = training.spec.patience
+    patience = training.options.patience
     if not training.validation:
         return state.model_copy(update={"best_step": state.step})
     loss = validation_loss(training)
@@ -158,4 +181,4 @@ def _save(training: Training, state: CheckpointState) -> None:
         state=state, adapter=adapter_state(training.model), optimizer=optimizer_tensors(training.optimizer)
     )
     checkpoints.write(training.checkpoints, content)
-    checkpoints.prune(training.checkpoints, training.spec.keep_checkpoints, state.best_step)
+    checkpoints.prune(training.checkpoints, training.options.keep_checkpoints, state.best_step)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def peak_bytes() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) * 1024
+    return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cgroup_limit() -> int | None:

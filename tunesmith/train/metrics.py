@@ -23,8 +23,10 @@ class MetricsLog:
         self._file = folder / METRICS_FILE
         self._sinks = tuple(sinks)
         lines = self._file.read_text().splitlines() if self._file.is_file() else []
-        kept = [line for line in lines if _is_done(line, resume_step)]
-        self._file.write_text("".join(f"{line}\n" for line in kept))
+        kept = [line for line in lines if resume_step and _is_done(line, resume_step)]
+        draft = self._file.with_suffix(".partial")
+        draft.write_text("".join(f"{line}\n" for line in kept))
+        draft.replace(self._file)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Record `values` at optimizer step `step` (the number of steps done)."""

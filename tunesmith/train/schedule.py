@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-__all__ = ["learning_rate"]
+__all__ = ["Schedule", "learning_rate"]
+
+Schedule = Literal["cosine", "linear", "constant"]
 
 
-def learning_rate(
-    step: int, total: int, peak: float, schedule: Literal["cosine", "linear", "constant"], warmup_ratio: float
-) -> float:
+def learning_rate(step: int, total: int, peak: float, schedule: Schedule, warmup_ratio: float) -> float:
     """The rate used at `step` (0-based) of `total`.
 
     Linear warm-up over w = ceil(warmup_ratio * total) steps: peak * (step + 1) / w. After it, with t = (step - w) /

@@ -16,7 +16,17 @@ from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
-__all__ = ["MemoryProbe", "before_first_step", "leak_probe", "probe_memory", "require", "tolerance", "trunk_check"]
+__all__ = [
+    "MemoryProbe",
+    "before_first_step",
+    "largest_gap",
+    "leak_probe",
+    "probe_memory",
+    "require",
+    "token_tolerance",
+    "tolerance",
+    "trunk_check",
+]
 
 PROBE_ROWS = 4
 
@@ -41,13 +51,27 @@ def tolerance(precision: str) -> float:
     return 1e-4 if precision == "float32" else 3e-2
 
 
+def token_tolerance(precision: str) -> float:
+    """Largest difference of one token's log-probability that rounding explains, by its size or 1 if that is larger.
+
+    A log-probability is a difference of logits of size 20 or so: in float32 (24 bits) they are spaced 2e-6, in bfloat16
+    (8 bits) 0.125 apart.
+    """
+    return 1e-4 if precision == "float32" else 0.15
+
+
+def largest_gap(got: torch.Tensor, expected: torch.Tensor) -> float:
+    """Largest absolute difference, relative to the largest magnitude expected where that is above 1."""
+    return float((got - expected).abs().max() / expected.abs().max().clamp(min=1.0))
+
+
 def require(checks: Sequence[Check]) -> None:
     """Raise TrainingFailed naming every check that did not hold."""
     failed = [check for check in checks if not check.passed]
     if failed:
         raise TrainingFailed(
             "The run's self-checks failed:\n" + "\n".join(f"  {check.name}: {check.detail}" for check in failed),
-            hint="Try train.batching: padded, or report this with the files of the run directory.",
+            hint="Nothing is released from this run; its directory holds the evidence (checks.json, metrics.jsonl).",
         )
 
 
@@ -79,7 +103,8 @@ def leak_probe(model: Any, row: Rendered) -> Check:
     cut = next(index for index, weight in enumerate(row.loss_weights) if weight > 0)
     other = [list(row.token_ids) for _ in range(2)]
     for branch, shift in zip(other, (1, 2), strict=True):
-        branch[cut:] = [(token + shift) % 200 + 3 for token in branch[cut:]]
+        # Both on the same side of the original, so that the order of the branches stays.
+        branch[cut:] = [token - shift if token > 2 else token + shift for token in branch[cut:]]
     twin = row.model_copy(update={"token_ids": tuple(other[0]), "loss_weights": (0.0,) * len(row.token_ids)})
     changed = twin.model_copy(update={"token_ids": tuple(other[1])})
     try:
@@ -112,12 +137,12 @@ def trunk_check(model: Any, trunk: Trunk, rows: Sequence[Rendered], precision: s
     with torch.no_grad():
         whole = score(model, few, "tree").logprobs
         above = score(model, few, "tree", trunk).logprobs
-    gap = float((whole - above).abs().max() / whole.abs().max().clamp(min=1e-6))
+    gap = largest_gap(above, whole)
     return Check(
         name="steps from the kept frozen layers equal whole forward passes",
-        passed=gap <= tolerance(precision),
+        passed=gap <= token_tolerance(precision),
         checked=len(few),
-        detail=f"largest relative difference {gap:.1e}",
+        detail=f"largest difference {gap:.1e}",
     )
 
 
@@ -128,7 +153,7 @@ def _parity(model: Any, rows: Sequence[Rendered], batching: Batching, precision:
             plain = score_plainly(model, rows)
     expected = -float(torch.cat(plain).sum()) / sum(len(part) for part in plain)
     got = -float((ours.logprobs * ours.weights).sum() / ours.weights.sum())
-    gap = abs(got - expected) / max(abs(expected), 1e-6)
+    gap = abs(got - expected) / max(abs(expected), 1.0)
     return Check(
         name=f"{batching} loss equals the model's own forward, row by row",
         passed=gap <= tolerance(precision),
@@ -142,12 +167,12 @@ def _starts_as_base(model: Any, rows: Sequence[Rendered], batching: Batching, pr
         adapted = score(model, rows, batching).logprobs
         with model.disable_adapter():
             base = score(model, rows, batching).logprobs
-    gap = float((adapted - base).abs().max() / base.abs().max().clamp(min=1e-6))
+    gap = largest_gap(adapted, base)
     return Check(
         name="the fresh adapter is a no-op",
-        passed=gap <= tolerance(precision),
+        passed=gap <= token_tolerance(precision),
         checked=len(rows),
-        detail=f"largest relative difference {gap:.1e}",
+        detail=f"largest difference {gap:.1e}",
     )
 
 

@@ -9,50 +9,43 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from tunesmith import plugins
-from tunesmith.models.adapter import AdapterIdentity, adapter_state, load_adapter_state, save_adapter
+from tunesmith.errors import Problem, RecipeError, TrainingFailed
+from tunesmith.models.adapter import adapter_state, load_adapter_state
 from tunesmith.models.method import Method
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import BaseFiles, load_base, resolve_precision
+from tunesmith.models.weights import load_base, resolve_precision
 from tunesmith.progress import Progress
 from tunesmith.store.datasets import StoredDataset
-from tunesmith.train import attention, learned, memory, selfchecks
+from tunesmith.train import attention, memory, selfchecks
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
+from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
 from tunesmith.train.forward import attention_for
-from tunesmith.train.loop import Training, run_steps
+from tunesmith.train.loop import LoopOptions, Training, run_steps
 from tunesmith.train.memory import MemoryPlan
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Objective
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
 from tunesmith.train.plan import TrainingPlan, split_evenly
+from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.tracker import Tracker
 from tunesmith.train.tree import fold
 from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
 from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Rendered
-from tunesmith.types.dataset import Check
 from tunesmith.types.recipe import PluginSpec, TrainSpec
 from tunesmith.types.run import RunRecord
+from tunesmith.types.tracked import track, unread
 
-__all__ = ["RUN_FILE", "TrainingInput", "finished_run", "run_folder", "train"]
+__all__ = ["run_folder", "train"]
 
-RUN_FILE = "run.json"
-CHECKS_FILE = "checks.json"
+ENVIRONMENT_FILE = "environment.json"
 TRAIN_VERSION = 1
-
-
-class TrainingInput(NamedTuple):
-    """What is trained on what, and where the result goes."""
-
-    name: str
-    base: BaseFiles
-    dataset: StoredDataset
-    home: Path
 
 
 def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
@@ -69,29 +62,43 @@ def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
     return given.home / "runs" / f"{given.name}-{digest[:12]}", digest
 
 
-def finished_run(folder: Path) -> RunRecord | None:
-    """The record of the run in `folder`, or None while it has not succeeded."""
-    file = folder / RUN_FILE
-    return RunRecord.model_validate_json(file.read_text()) if file.is_file() else None
-
-
 def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecord:
     """Train, or resume, or reuse the finished run of the very same input.
 
     Raises:
         TrainingFailed: a self-check failed, a number was not finite, or nothing was learned.
         ModelError: the base, the method and the recipe do not fit together.
+        RecipeError: an option would have no effect, or had none.
     """
     folder, digest = run_folder(spec, given)
-    finished = finished_run(folder)
-    if finished:
-        progress.say(f"reusing the finished run {folder.name}")
-        return finished
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "environment.json").write_text(json.dumps(_environment(), indent=2))
+    with only_process(folder):
+        finished = finished_run(folder)
+        if finished:
+            progress.say(f"reusing the finished run {folder.name}")
+            return finished.model_copy(update={"path": str(folder)})
+        if not (folder / ENVIRONMENT_FILE).is_file():
+            (folder / ENVIRONMENT_FILE).write_text(json.dumps(_environment(), indent=2))
+        tracked = track(spec)
+        prepared = _prepare(tracked, given, folder, progress)
+        state = _run(tracked, prepared, folder, digest, progress)
+        record = finish(prepared, state, given, folder)
+        if ignored := unread(tracked):
+            raise RecipeError([Problem("was accepted but not applied", field=f"train.{name}") for name in ignored])
+        write_record(record, folder)
+        return record
+
+
+def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Progress) -> Prepared:
+    """Model, rows and objective, proven on the first rows, with what the run settles once."""
+    settled = read_settled(folder)
+    if settled:
+        torch.set_num_threads(settled.threads)
     renderer = Renderer(given.base.path)
-    rows = _render(renderer, given.dataset, "train")
-    validation = _render(renderer, given.dataset, "validation")
+    rows, validation = (_render(renderer, given.dataset, split) for split in ("train", "validation"))
+    if spec.patience and not validation:
+        problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
+        raise RecipeError([problem])
     precision = resolve_precision(spec.precision)
     attention.register()
     objective = _plugin("tunesmith.train.objectives", spec.objective, Objective)
@@ -100,41 +107,62 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
     model = load_base(given.base.path, precision, attention=attention_for(spec.batching))
     model = method.wrap(model, spec.seed).train()
     plan = TrainingPlan(len(rows), spec.batch_size, spec.epochs, spec.seed)
-    fresh = adapter_state(model)
-    fresh = {name: tensor.clone() for name, tensor in fresh.items()}
     first = [rows[index] for index in plan.indices(0)]
     progress.say("self-checks before the first step")
     checks = selfchecks.before_first_step(model, first, objective, spec.batching, precision)
     selfchecks.require(checks)
-    trunk = _trunk(model, [*rows, *validation], spec.batching, progress)
-    if trunk:
+    memory.reset_peak()
+    trunk = None
+    if settled.keeps_trunk if settled else _trunk_fits(model, [*rows, *validation], spec.batching, progress):
+        trunk = Trunk(model, [*rows, *validation], progress)
         checks = (*checks, selfchecks.trunk_check(model, trunk, first, precision))
         selfchecks.require(checks)
-    room = _plan_memory(spec, model, rows, objective, plan, trunk)
-    progress.say(str(room))
-    memory.reset_peak()
+    prepared = Prepared(model, objective, plan, rows, validation, precision, trunk, checks, settled)
+    return prepared if settled else prepared._replace(settled=_settle(spec, prepared, folder, progress))
+
+
+def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progress: Progress) -> TrainedState:
+    settled = prepared.settled
+    if settled is None:
+        raise TrainingFailed("The run has not settled how it is computed.")
+    fresh = {name: tensor.clone() for name, tensor in adapter_state(prepared.model).items()}
+    resume = checkpoints.latest(folder / "checkpoints", digest) or 0
+    trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers]
+    parameters = [parameter for parameter in prepared.model.parameters() if parameter.requires_grad]
     with ExitStack() as stack:
-        resume = checkpoints.latest(folder / "checkpoints", digest) or 0
-        trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers]
-        sinks = [stack.enter_context(tracker.open(folder)) for tracker in trackers]
+        sinks = [stack.enter_context(tracker.open(folder, resume)) for tracker in trackers]
         training = Training(
-            spec=spec,
-            accumulate=room.accumulate,
-            model=model,
-            optimizer=make_optimizer(
-                [p for p in model.parameters() if p.requires_grad], spec.learning_rate, spec.weight_decay
-            ),
-            objective=objective,
-            plan=plan,
-            rows=rows,
-            validation=validation,
+            options=LoopOptions.of(spec, max(settled.accumulate, spec.accumulate)),
+            model=prepared.model,
+            optimizer=make_optimizer(parameters, spec.learning_rate, spec.weight_decay),
+            objective=prepared.objective,
+            plan=prepared.plan,
+            rows=prepared.rows,
+            validation=prepared.validation,
             metrics=MetricsLog(folder, sinks, resume),
             checkpoints=folder / "checkpoints",
-            trunk=trunk,
+            trunk=prepared.trunk,
         )
-        state = _restore(training, resume, digest, progress)
-        state = run_steps(training, state, progress)
-    return _finish(training, state, given, fresh, checks, room)
+        state = run_steps(training, _restore(training, resume, digest, progress), progress)
+    return TrainedState(state, fresh, parameters)
+
+
+def _settle(spec: TrainSpec, prepared: Prepared, folder: Path, progress: Progress) -> Settled:
+    room = _plan_memory(spec, prepared)
+    progress.say(str(room))
+    if not room.fits:
+        raise TrainingFailed(
+            f"This run would not fit into memory: {room}.",
+            hint="Adapt fewer layers (train.method.last_layers), shorten rows (prepare.max_tokens), or free memory.",
+        )
+    settled = Settled(
+        accumulate=room.accumulate,
+        keeps_trunk=prepared.trunk is not None,
+        threads=torch.get_num_threads(),
+        predicted_peak_bytes=room.predicted_peak_bytes,
+    )
+    write_settled(folder, settled)
+    return settled
 
 
 def _restore(training: Training, step: int, digest: str, progress: Progress) -> CheckpointState:
@@ -147,93 +175,26 @@ def _restore(training: Training, step: int, digest: str, progress: Progress) -> 
     return saved.state
 
 
-def _finish(
-    training: Training,
-    state: CheckpointState,
-    given: TrainingInput,
-    fresh: dict[str, torch.Tensor],
-    checks: Sequence[Check],
-    room: MemoryPlan,
-) -> RunRecord:
-    """Save the best checkpoint's adapter, prove that the run learned, write the record."""
-    spec, folder = training.spec, training.checkpoints.parent
-    peak = memory.peak_bytes()
-    best_step = state.best_step or state.step
-    best = checkpoints.read(training.checkpoints, best_step).adapter
-    load_adapter_state(training.model, best)
-    training.model.eval()
-    manifest = given.dataset.manifest
-    identity = AdapterIdentity(
-        base=given.base.name,
-        base_digest=given.base.digest,
-        template_digest=manifest.proof.template_digest,
-        tokenizer_digest=manifest.proof.tokenizer_digest,
-    )
-    adapter_digest = save_adapter(training.model, best, identity, folder / "adapter")
-    precision = resolve_precision(spec.precision)
-    checks = (
-        *checks,
-        *learned.after_last_step(fresh, best, state.start_validation_loss, state.best_validation_loss),
-        learned.reloads_the_same(training.model, given.base.path, folder / "adapter", training.rows[:2], precision),
-    )
-    (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
-    selfchecks.require(checks)
-    record = RunRecord(
-        id=folder.name,
-        name=given.name,
-        path=str(folder),
-        base=given.base.name,
-        base_digest=given.base.digest,
-        dataset_digest=manifest.digest,
-        template_digest=identity.template_digest,
-        adapter_digest=adapter_digest,
-        precision=precision,
-        steps=state.step,
-        best_step=best_step,
-        start_validation_loss=state.start_validation_loss,
-        best_validation_loss=state.best_validation_loss,
-        trainable_parameters=sum(p.numel() for p in training.parameters),
-        total_parameters=sum(p.numel() for p in training.model.parameters()),
-        effective_tokens=state.effective_tokens,
-        computed_tokens=state.computed_tokens,
-        seconds=state.seconds,
-        predicted_peak_bytes=room.predicted_peak_bytes,
-        actual_peak_bytes=peak,
-        checks=checks,
-    )
-    temporary = folder / f".{RUN_FILE}"
-    temporary.write_text(record.model_dump_json(indent=2))
-    temporary.rename(folder / RUN_FILE)
-    return record
-
-
-def _trunk(model: Any, rows: Sequence[Rendered], batching: str, progress: Progress) -> Trunk | None:
-    """The frozen lower layers' output for all rows, where there are such layers and a quarter of memory holds it."""
+def _trunk_fits(model: Any, rows: Sequence[Rendered], batching: str, progress: Progress) -> bool:
+    """Whether there are frozen lower layers whose output for all rows a quarter of memory holds."""
     if batching != "tree" or not first_trained_layer(model):
-        return None
+        return False
     size, limit = trunk_bytes(model, rows), memory.available_bytes() // 4
     if size > limit:
         progress.say(f"frozen layers are computed anew each step: keeping them would take {size / 2**30:.1f} GB")
-        return None
-    return Trunk(model, rows, progress)
+    return size <= limit
 
 
-def _plan_memory(
-    spec: TrainSpec,
-    model: Any,
-    rows: Sequence[Rendered],
-    objective: Objective,
-    plan: TrainingPlan,
-    trunk: Trunk | None,
-) -> MemoryPlan:
+def _plan_memory(spec: TrainSpec, prepared: Prepared) -> MemoryPlan:
+    rows, plan = prepared.rows, prepared.plan
     first = [rows[index] for index in plan.indices(0)]
-    probe = selfchecks.probe_memory(model, first, objective, spec.batching, trunk)
+    probe = selfchecks.probe_memory(prepared.model, first, prepared.objective, spec.batching, prepared.trunk)
     largest = {}
     pieces = spec.accumulate
     while pieces <= max(spec.accumulate, spec.batch_size):
         largest[pieces] = _largest_piece(rows, plan, pieces, spec.batching)
         pieces *= 2
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    trainable = sum(p.numel() for p in prepared.model.parameters() if p.requires_grad)
     return memory.plan_memory(probe.resident, trainable, probe.bytes_per_token, largest, memory.available_bytes())
 
 
@@ -249,6 +210,8 @@ def _largest_piece(rows: Sequence[Rendered], plan: TrainingPlan, pieces: int, ba
 
 
 def _render(renderer: Renderer, dataset: StoredDataset, split: Any) -> list[Rendered]:
+    if split not in dataset.manifest.splits:
+        return []
     return [renderer.render(example.conversation) for example in dataset.examples(split)]
 
 

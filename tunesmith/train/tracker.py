@@ -24,5 +24,5 @@ class Tracker(Value):
     """A frozen set of options that can open a sink."""
 
     @abstractmethod
-    def open(self, folder: Path) -> AbstractContextManager[MetricSink]:
-        """A sink for the run whose directory is `folder`."""
+    def open(self, folder: Path, resume_step: int) -> AbstractContextManager[MetricSink]:
+        """A sink for the run whose directory is `folder`; steps after `resume_step` (0: all) will come again."""

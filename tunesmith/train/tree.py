@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tunesmith.types.conversation import Rendered
 
-__all__ = ["PrefixTree", "Segment", "ancestor_mask", "fold", "segments"]
+__all__ = ["PrefixTree", "Segment", "fold", "segments"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -60,8 +60,8 @@ class Segment(NamedTuple):
     path: Ints
 
 
-def fold(rows: Sequence[Rendered], *, share: bool = True) -> PrefixTree:
-    """Fold rendered sequences into one tree; with `share=False` each sequence keeps a root of its own.
+def fold(rows: Sequence[Rendered]) -> PrefixTree:
+    """Fold rendered sequences into one tree.
 
     Rows are visited in the order of their token ids, so the longest common prefix with the row before is
     exactly the part that already stands in the trie, and nodes come out in depth-first order.
@@ -76,7 +76,7 @@ def fold(rows: Sequence[Rendered], *, share: bool = True) -> PrefixTree:
     path: list[int] = []
     for index in order:
         ids = rows[index].token_ids
-        shared = _common_prefix([tokens[node] for node in path], ids) if share else 0
+        shared = _common_prefix([tokens[node] for node in path], ids)
         for node, weight in zip(path[:shared], rows[index].loss_weights[:shared], strict=True):
             weights[node] += weight
         fresh = range(len(tokens), len(tokens) + len(ids) - shared)
@@ -108,12 +108,6 @@ def segments(tree: PrefixTree) -> tuple[Segment, ...]:
     starts = np.flatnonzero(~continues)
     ends = np.append(starts[1:], tree.size)
     return tuple(Segment(int(s), int(e), _path_above(tree.parent, int(s))) for s, e in zip(starts, ends, strict=True))
-
-
-def ancestor_mask(tree: PrefixTree) -> NDArray[np.bool_]:
-    """[N, N] true where column j is an ancestor-or-self of row i: the definition attention must equal."""
-    nodes = np.arange(tree.size)
-    return (nodes[None, :] <= nodes[:, None]) & (nodes[:, None] < tree.end[None, :])
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

@@ -77,7 +77,7 @@ class SplitSpec(Value):
     validation: Fraction = 0.1
     test: Fraction = 0.1
     stratify: Literal["auto", "yes", "no"] = "auto"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> SplitSpec:
@@ -126,7 +126,7 @@ class TrainSpec(Value):
     weight_decay: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     max_grad_norm: Positive = 1.0
     precision: Precision = "auto"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=20, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     patience: int = Field(default=0, ge=0)

@@ -33,6 +33,8 @@ class RunRecord(Value):
     effective_tokens: int
     computed_tokens: int
     seconds: float
+    accumulate: int = 1
+    threads: int = 0
     predicted_peak_bytes: int
     actual_peak_bytes: int
     checks: tuple[Check, ...]

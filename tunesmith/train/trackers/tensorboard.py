@@ -13,14 +13,14 @@ __all__ = ["Tensorboard"]
 
 
 class Tensorboard(Tracker):
-    """Writes every metric as a scalar; a resumed run overwrites the steps it repeats."""
+    """Writes every metric as a scalar; a resumed run hides what was written of the steps it repeats."""
 
     @contextmanager
-    def open(self, folder: Path) -> Iterator[MetricSink]:
+    def open(self, folder: Path, resume_step: int) -> Iterator[MetricSink]:
         """A sink that writes to `folder`/tensorboard."""
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(folder / "tensorboard")) as writer:
+        with SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1) as writer:
             yield _Sink(writer)
 
 

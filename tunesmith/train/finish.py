@@ -1,0 +1,122 @@
+"""After the last step: save the best adapter, prove that the run learned, write its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from tunesmith.models.adapter import AdapterIdentity, load_adapter_state, save_adapter
+from tunesmith.models.weights import BaseFiles
+from tunesmith.store.datasets import StoredDataset
+from tunesmith.train import checkpoint as checkpoints
+from tunesmith.train import learned, memory, selfchecks
+from tunesmith.train.checkpoint import CheckpointState
+from tunesmith.train.objective import Objective
+from tunesmith.train.plan import TrainingPlan
+from tunesmith.train.settled import Settled
+from tunesmith.train.trunk import Trunk
+from tunesmith.types.conversation import Rendered
+from tunesmith.types.dataset import Check
+from tunesmith.types.run import RunRecord
+
+__all__ = ["RUN_FILE", "Prepared", "TrainedState", "TrainingInput", "finish", "finished_run", "write_record"]
+
+RUN_FILE = "run.json"
+CHECKS_FILE = "checks.json"
+
+
+class TrainingInput(NamedTuple):
+    """What is trained on what, and where the result goes."""
+
+    name: str
+    base: BaseFiles
+    dataset: StoredDataset
+    home: Path
+
+
+class Prepared(NamedTuple):
+    """A run that is ready for its first step. `settled` is None until memory has been planned."""
+
+    model: Any
+    objective: Objective
+    plan: TrainingPlan
+    rows: Sequence[Rendered]
+    validation: Sequence[Rendered]
+    precision: str
+    trunk: Trunk | None
+    checks: tuple[Check, ...]
+    settled: Settled | None
+
+
+class TrainedState(NamedTuple):
+    """A run after its last step, the adapter it began with, and the trained parameters."""
+
+    state: CheckpointState
+    fresh: dict[str, torch.Tensor]
+    parameters: Sequence[torch.nn.Parameter]
+
+
+def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, folder: Path) -> RunRecord:
+    """The record of a run that learned, its adapter under `folder`/adapter. Raises TrainingFailed if it did not."""
+    model, state, settled = prepared.model, trained.state, prepared.settled
+    best_step = state.best_step or state.step
+    best = checkpoints.read(folder / "checkpoints", best_step).adapter
+    load_adapter_state(model, best)
+    model.eval()
+    manifest = given.dataset.manifest
+    identity = AdapterIdentity(
+        base=given.base.name,
+        base_digest=given.base.digest,
+        template_digest=manifest.proof.template_digest,
+        tokenizer_digest=manifest.proof.tokenizer_digest,
+    )
+    adapter_digest = save_adapter(model, best, identity, folder / "adapter")
+    checks = (
+        *prepared.checks,
+        *learned.after_last_step(trained.fresh, best, state.start_validation_loss, state.best_validation_loss),
+        learned.reloads_the_same(model, given.base.path, folder / "adapter", prepared.rows[:2], prepared.precision),
+    )
+    (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
+    selfchecks.require(checks)
+    return RunRecord(
+        id=folder.name,
+        name=given.name,
+        path=str(folder),
+        base=given.base.name,
+        base_digest=given.base.digest,
+        dataset_digest=manifest.digest,
+        template_digest=identity.template_digest,
+        adapter_digest=adapter_digest,
+        precision=prepared.precision,
+        steps=state.step,
+        best_step=best_step,
+        start_validation_loss=state.start_validation_loss,
+        best_validation_loss=state.best_validation_loss,
+        trainable_parameters=sum(p.numel() for p in trained.parameters),
+        total_parameters=sum(p.numel() for p in model.parameters()),
+        effective_tokens=state.effective_tokens,
+        computed_tokens=state.computed_tokens,
+        seconds=state.seconds,
+        accumulate=settled.accumulate if settled else 1,
+        threads=settled.threads if settled else 0,
+        predicted_peak_bytes=settled.predicted_peak_bytes if settled else 0,
+        actual_peak_bytes=memory.peak_bytes(),
+        checks=checks,
+    )
+
+
+def finished_run(folder: Path) -> RunRecord | None:
+    """The record of the run in `folder`, or None while it has not succeeded."""
+    file = folder / RUN_FILE
+    return RunRecord.model_validate_json(file.read_text()) if file.is_file() else None
+
+
+def write_record(record: RunRecord, folder: Path) -> None:
+    """Write `record` to `folder`/run.json; from then on the run counts as finished."""
+    draft = folder / f".{RUN_FILE}"
+    draft.write_text(record.model_dump_json(indent=2))
+    draft.replace(folder / RUN_FILE)
