@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -64,11 +65,9 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: IO[
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise EngineError(f"The server stopped while starting (exit code {process.returncode}).", hint=_tail(log))
-        try:
+        with contextlib.suppress(httpx.TransportError):  # not listening yet
             if httpx.get(f"{address}/health", timeout=5, trust_env=False).status_code == 200:
                 return
-        except httpx.TransportError:
-            pass  # not listening yet
         time.sleep(0.2)
     raise EngineError(f"The server did not come up within {_START_SECONDS:.0f} seconds.", hint=_tail(log))
 

@@ -12,6 +12,7 @@ import torch
 from tunesmith.models.adapter import AdapterIdentity, load_adapter_state, save_adapter
 from tunesmith.models.weights import BaseFiles
 from tunesmith.store.datasets import StoredDataset
+from tunesmith.store.values import read_value, write_value
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train import learned, memory, selfchecks
 from tunesmith.train.checkpoint import CheckpointState
@@ -111,12 +112,9 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
 
 def finished_run(folder: Path) -> RunRecord | None:
     """The record of the run in `folder`, or None while it has not succeeded."""
-    file = folder / RUN_FILE
-    return RunRecord.model_validate_json(file.read_text()) if file.is_file() else None
+    return read_value(folder / RUN_FILE, RunRecord)
 
 
 def write_record(record: RunRecord, folder: Path) -> None:
     """Write `record` to `folder`/run.json; from then on the run counts as finished."""
-    draft = folder / f".{RUN_FILE}"
-    draft.write_text(record.model_dump_json(indent=2))
-    draft.replace(folder / RUN_FILE)
+    write_value(folder / RUN_FILE, record)

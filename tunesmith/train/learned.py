@@ -11,7 +11,7 @@ from peft import PeftModel
 
 from tunesmith.models.weights import load_base
 from tunesmith.train.forward import attention_backend, score_plainly
-from tunesmith.train.selfchecks import largest_gap, token_tolerance
+from tunesmith.train.selfchecks import token_check
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
@@ -53,10 +53,4 @@ def reloads_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rende
         with attention_backend(model, "sdpa"):
             trained = torch.cat(score_plainly(model, rows))
         reloaded = torch.cat(score_plainly(fresh.eval(), rows))
-    gap = largest_gap(reloaded, trained)
-    return Check(
-        name="the saved adapter, loaded anew, gives the same log-probabilities",
-        passed=gap <= token_tolerance(precision),
-        checked=len(rows),
-        detail=f"largest difference {gap:.1e}",
-    )
+    return token_check("the saved adapter, loaded anew, gives the same log-probabilities", reloaded, trained, precision)

@@ -19,11 +19,10 @@ from tunesmith.types.dataset import Check
 __all__ = [
     "MemoryProbe",
     "before_first_step",
-    "largest_gap",
     "leak_probe",
     "probe_memory",
     "require",
-    "token_tolerance",
+    "token_check",
     "tolerance",
     "trunk_check",
 ]
@@ -51,18 +50,15 @@ def tolerance(precision: str) -> float:
     return 1e-4 if precision == "float32" else 3e-2
 
 
-def token_tolerance(precision: str) -> float:
-    """Largest difference of one token's log-probability that rounding explains, by its size or 1 if that is larger.
+def token_check(name: str, got: torch.Tensor, expected: torch.Tensor, precision: str) -> Check:
+    """Whether two ways to the same tokens' log-probabilities agree to rounding.
 
-    A log-probability is a difference of logits of size 20 or so: in float32 (24 bits) they are spaced 2e-6, in bfloat16
-    (8 bits) 0.125 apart.
+    The largest difference counts relative to the largest magnitude expected where that is above 1. A log-probability is
+    a difference of logits of size 20 or so: in float32 (24 bits) they are spaced 2e-6, in bfloat16 (8 bits) 0.125 apart.
     """
-    return 1e-4 if precision == "float32" else 0.15
-
-
-def largest_gap(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest absolute difference, relative to the largest magnitude expected where that is above 1."""
-    return float((got - expected).abs().max() / expected.abs().max().clamp(min=1.0))
+    limit = 1e-4 if precision == "float32" else 0.15
+    gap = float((got - expected).abs().max() / expected.abs().max().clamp(min=1.0))
+    return Check(name=name, passed=gap <= limit, checked=len(got), detail=f"largest difference {gap:.1e}")
 
 
 def require(checks: Sequence[Check]) -> None:
@@ -137,13 +133,7 @@ def trunk_check(model: Any, trunk: Trunk, rows: Sequence[Rendered], precision: s
     with torch.no_grad():
         whole = score(model, few, "tree").logprobs
         above = score(model, few, "tree", trunk).logprobs
-    gap = largest_gap(above, whole)
-    return Check(
-        name="steps from the kept frozen layers equal whole forward passes",
-        passed=gap <= token_tolerance(precision),
-        checked=len(few),
-        detail=f"largest difference {gap:.1e}",
-    )
+    return token_check("steps from the kept frozen layers equal whole forward passes", above, whole, precision)
 
 
 def _parity(model: Any, rows: Sequence[Rendered], batching: Batching, precision: str) -> Check:
@@ -167,13 +157,7 @@ def _starts_as_base(model: Any, rows: Sequence[Rendered], batching: Batching, pr
         adapted = score(model, rows, batching).logprobs
         with model.disable_adapter():
             base = score(model, rows, batching).logprobs
-    gap = largest_gap(adapted, base)
-    return Check(
-        name="the fresh adapter is a no-op",
-        passed=gap <= token_tolerance(precision),
-        checked=len(rows),
-        detail=f"largest difference {gap:.1e}",
-    )
+    return token_check("the fresh adapter is a no-op", adapted, base, precision)
 
 
 def _accumulation(

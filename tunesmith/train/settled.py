@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunesmith.errors import TrainingFailed
+from tunesmith.store.values import read_value, write_value
 from tunesmith.types.base import Value
 
 __all__ = ["Settled", "only_process", "read_settled", "write_settled"]
@@ -30,15 +31,12 @@ class Settled(Value):
 
 def read_settled(folder: Path) -> Settled | None:
     """What the run in `folder` settled when it began, or None when it has not begun."""
-    file = folder / FILE
-    return Settled.model_validate_json(file.read_text()) if file.is_file() else None
+    return read_value(folder / FILE, Settled)
 
 
 def write_settled(folder: Path, settled: Settled) -> None:
     """Keep `settled` for every resume."""
-    draft = folder / f".{FILE}"
-    draft.write_text(settled.model_dump_json(indent=2))
-    draft.replace(folder / FILE)
+    write_value(folder / FILE, settled)
 
 
 @contextmanager

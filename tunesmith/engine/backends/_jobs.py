@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -16,14 +17,14 @@ __all__ = ["Generation", "Job", "Scoring", "generation", "scoring"]
 
 
 @dataclass(eq=False)
-class Job(Sequence):
+class Job(Sequence, ABC):
     """A sequence that takes logits and answers through its outbox."""
 
     outbox: Outbox[TokenEvent] | Outbox[tuple[float, ...]] = field(kw_only=True)
 
+    @abstractmethod
     def accept(self, logits: Tensor) -> bool:
         """Take the logits [R, V] of the positions wanted in this step; True when the job is done."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)
