@@ -20,7 +20,7 @@ from tunesmith import plugins
 from tunesmith.documents import Document, Place, kind_of, plain, read_document
 from tunesmith.errors import NotFound, Problem, RecipeError, nearest
 from tunesmith.types.base import Value
-from tunesmith.types.recipe import Recipe
+from tunesmith.types.recipe import EvaluateSpec, Recipe
 from tunesmith.types.tracked import track, unread
 
 __all__ = ["PLUGIN_PLACES", "effective", "load_recipe", "track", "unread"]
@@ -56,8 +56,7 @@ def load_recipe(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> Rec
     data = recipe.model_dump(mode="json") if recipe else document.data
     filled, plugin_problems = _check_plugins(data, document)
     problems = override_problems + problems + plugin_problems + list(_check_files(data, path.parent, document))
-    if recipe and not problems:
-        problems = list(_check_rules(filled, document))
+    problems += list(_check_rules(filled, document))
     if problems:
         ordered = sorted(problems, key=lambda problem: problem.line or 0)
         count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
@@ -208,11 +207,17 @@ def _check_files(data: dict[str, Any], folder: Path, document: Document) -> Iter
 
 def _check_rules(data: dict[str, Any], document: Document) -> Iterator[Problem]:
     """Gate rules may only judge what the evaluation measures."""
-    measured = {"metric": data["evaluate"]["metrics"]}
-    measured["model"] = measured["baseline"] = data["evaluate"]["compare"]
-    for index, rule in enumerate(data["gate"]["rules"]):
+    evaluate, gate = data.get("evaluate"), data.get("gate")
+    asked = {**EvaluateSpec().model_dump(mode="json"), **(evaluate if isinstance(evaluate, dict) else {})}
+    rules: Any = gate.get("rules") if isinstance(gate, dict) else None
+    if not all(isinstance(part, list) for part in (asked["metrics"], asked["compare"], rules)):
+        return  # reported already, or the default rules
+    measured = {"metric": asked["metrics"], "model": asked["compare"], "baseline": asked["compare"]}
+    for index, rule in enumerate(rules):
+        if not isinstance(rule, dict):
+            continue
         for option, available in measured.items():
             if isinstance(rule.get(option), str) and rule[option] not in available:
                 where = "evaluate.metrics" if option == "metric" else "evaluate.compare"
-                fix = f"add it to {where}, or choose one of: {', '.join(available)}"
+                fix = f"add it to {where}, or choose one of: {', '.join(map(str, available))}"
                 yield document.problem(("gate", "rules", index, option), f"{rule[option]!r} is not measured", fix)

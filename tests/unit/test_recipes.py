@@ -225,3 +225,20 @@ def test_anchors_and_merge_keys_are_read(folder):
         ("rows.jsonl", "auto"),
         ("rows.jsonl", "test"),
     ]
+
+
+def test_a_rule_on_what_is_not_measured_is_reported_together_with_everything_else(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("q,a\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "name: r\n"
+        "prepare: {sources: [{path: rows.csv}]}\n"
+        "train: {schedule: cosin}\n"
+        "evaluate: {metrics: [accuracy, 3]}\n"
+        "gate: {rules: [{name: min_score, metric: acuracy, at_least: 0.5}]}\n"
+        "release: {name: r}\n"
+    )
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(recipe)
+    fields = {problem.field for problem in refused.value.problems}
+    assert {"train.schedule", "gate.rules.0.metric"} <= fields

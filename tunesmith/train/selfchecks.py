@@ -54,7 +54,7 @@ def token_check(name: str, got: torch.Tensor, expected: torch.Tensor, precision:
     """Whether two ways to the same tokens' log-probabilities agree to rounding.
 
     The largest difference counts relative to the largest magnitude expected where that is above 1. A log-probability is
-    a difference of logits of size 20 or so: in float32 (24 bits) they are spaced 2e-6, in bfloat16 (8 bits) 0.125 apart.
+    a difference of logits of size 20 or so: in float32 (24 bits) spaced 2e-6 apart, in bfloat16 (8 bits) 0.125.
     """
     limit = 1e-4 if precision == "float32" else 0.15
     gap = float((got - expected).abs().max() / expected.abs().max().clamp(min=1.0))
