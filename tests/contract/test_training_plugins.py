@@ -14,8 +14,9 @@ from tunesmith.models.adapter import AdapterIdentity, adapter_digest, adapter_st
 from tunesmith.models.method import Method
 from tunesmith.models.methods.lora import Lora
 from tunesmith.models.weights import load_base
-from tunesmith.train.objective import Objective, Scored
+from tunesmith.train.objective import Group, Objective, Scored
 from tunesmith.train.tracker import Tracker
+from tunesmith.types.conversation import Rendered
 
 CONTRACTS = {
     "tunesmith.models.methods": Method,
@@ -98,8 +99,19 @@ def test_sft_by_hand() -> None:
     """(1 + 2 * 3) / 3, and the same in two pieces that share the step's normaliser."""
     objective = plugins.load("tunesmith.train.objectives", "sft")()
     assert isinstance(objective, Objective)
-    logprobs, weights = torch.tensor([-1.0, -3.0]), torch.tensor([1.0, 2.0])
-    whole = objective.loss(Scored(logprobs, weights, 2), 3.0)
-    pieces = [objective.loss(Scored(logprobs[i : i + 1], weights[i : i + 1], 1), 3.0) for i in range(2)]
+    rows = [Rendered(token_ids=(1, 2), loss_weights=(0.0, weight), spans=()) for weight in (1.0, 2.0)]
+    groups = [Group(rows=(row,)) for row in rows]
+    whole = objective.loss(scored([-1.0, -3.0], [1.0, 2.0]), groups, objective.amount(groups))
+    pieces = [
+        objective.loss(scored([logprob], [weight]), [group], objective.amount(groups))
+        for logprob, weight, group in zip((-1.0, -3.0), (1.0, 2.0), groups, strict=True)
+    ]
     assert whole.item() == pytest.approx(7 / 3)
     assert sum(piece.item() for piece in pieces) == pytest.approx(7 / 3)
+
+
+def scored(logprobs: list[float], weights: list[float]) -> Scored:
+    """One token per sequence."""
+    every = torch.arange(len(logprobs))
+    given = torch.tensor(weights)
+    return Scored(torch.tensor(logprobs), given, len(logprobs), every, every, given, len(logprobs))

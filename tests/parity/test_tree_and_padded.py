@@ -75,6 +75,28 @@ def test_loss_and_gradients_equal_the_plain_forward(model: Any, rows: list[Rende
     assert (got_gradients - expected_gradients).norm() / expected_gradients.norm() < 1e-5
 
 
+@pytest.mark.parametrize("how", ["tree", "padded"])
+def test_sequence_logprobs_count_shared_tokens_in_each_sequence(model: Any, rows: list[Rendered], how: Any) -> None:
+    doubled = [row.model_copy(update={"loss_weights": tuple(2 * w for w in row.loss_weights)}) for row in rows[:1]]
+    rows = [*doubled, *rows[1:]]
+    with attention_backend(model, "sdpa"):
+        plain = score_plainly(model, rows)
+    expected = torch.stack([part.sum() for part in plain]) * torch.tensor([2.0] + [1.0] * (len(rows) - 1))
+    with attention_backend(model, attention.ATTENTION if how == "tree" else "sdpa"):
+        scored = score(model, rows, how)
+        got = scored.sequence_logprobs()
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-4)
+        assert scored.lengths().tolist() == [sum(row.loss_weights[1:]) for row in rows]
+        # The gradient of one sequence alone: a shared token must pass on only that sequence's part.
+        wanted = torch.autograd.grad(expected[0], trained(model), retain_graph=True)
+        for found, one in zip(torch.autograd.grad(got[0], trained(model)), wanted, strict=True):
+            torch.testing.assert_close(found, one, rtol=1e-3, atol=1e-4)
+
+
+def trained(model: Any) -> list[torch.Tensor]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def test_the_fused_layers_equal_peft(model: Any, rows: list[Rendered], tiny: Path) -> None:
     loss, gradients = loss_and_gradients(model, rows, "tree")
     base = load_base(tiny, "float32", attention=attention.ATTENTION)

@@ -16,11 +16,10 @@ from tunesmith.store.values import read_value, write_value
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train import learned, memory, selfchecks
 from tunesmith.train.checkpoint import CheckpointState
-from tunesmith.train.objective import Objective
+from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.settled import Settled
 from tunesmith.train.trunk import Trunk
-from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 from tunesmith.types.run import RunRecord
 
@@ -45,8 +44,8 @@ class Prepared(NamedTuple):
     model: Any
     objective: Objective
     plan: TrainingPlan
-    rows: Sequence[Rendered]
-    validation: Sequence[Rendered]
+    groups: Sequence[Group]
+    validation: Sequence[Group]
     precision: str
     trunk: Trunk | None
     checks: tuple[Check, ...]
@@ -76,10 +75,11 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         tokenizer_digest=manifest.proof.tokenizer_digest,
     )
     adapter_digest = save_adapter(model, best, identity, folder / "adapter")
+    few = rows_of(prepared.groups[:2])[:2]
     checks = (
         *prepared.checks,
         *learned.after_last_step(trained.fresh, best, state.start_validation_loss, state.best_validation_loss),
-        learned.reloads_the_same(model, given.base.path, folder / "adapter", prepared.rows[:2], prepared.precision),
+        learned.reloads_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),
     )
     (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
     selfchecks.require(checks)

@@ -16,7 +16,7 @@ from tunesmith.train.attention import ATTENTION
 from tunesmith.train.backbone import parts, tree_states
 from tunesmith.train.logprobs import token_logprobs
 from tunesmith.train.objective import Scored
-from tunesmith.train.tree import fold
+from tunesmith.train.tree import Ints, PrefixTree, fold
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 
@@ -54,7 +54,30 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None) -> Sc
     hidden = states.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
     targets = torch.from_numpy(tree.token_ids[chosen]).to(device)
     weights = torch.from_numpy(tree.weight[chosen]).to(device)
-    return Scored(token_logprobs(hidden, head.weight, targets), weights, tree.size)
+    token, sequence, weight = (part.to(device) for part in _incidence(tree, chosen, rows))
+    return Scored(
+        logprobs=token_logprobs(hidden, head.weight, targets),
+        weights=weights,
+        computed_tokens=tree.size,
+        token=token,
+        sequence=sequence,
+        weight=weight,
+        sequences=len(rows),
+    )
+
+
+def _incidence(tree: PrefixTree, chosen: Ints, rows: Sequence[Rendered]) -> Iterator[torch.Tensor]:
+    """token, sequence and weight [P] of `Scored`: which of the `chosen` nodes count in which row, and how much."""
+    place = np.zeros(tree.size, dtype=np.int64)
+    place[chosen] = np.arange(len(chosen))
+    tokens, sequences, weights = [], [], []
+    for index, (row, path) in enumerate(zip(rows, tree.paths, strict=True)):
+        own = np.asarray(row.loss_weights, dtype=np.float32)
+        trained = np.flatnonzero(own[1:] > 0) + 1
+        tokens.append(place[path[trained]])
+        sequences.append(np.full(len(trained), index, dtype=np.int64))
+        weights.append(own[trained])
+    return (torch.from_numpy(np.concatenate(parts)) for parts in (tokens, sequences, weights))
 
 
 def _score_padded(model: Any, rows: Sequence[Rendered]) -> Scored:
@@ -63,8 +86,16 @@ def _score_padded(model: Any, rows: Sequence[Rendered]) -> Scored:
     ids, visible, weights = (part.to(device) for part in _pad(rows))
     states = backbone(input_ids=ids, attention_mask=visible, use_cache=False).last_hidden_state
     row, column = torch.nonzero(weights[:, 1:] > 0, as_tuple=True)
-    logprobs = token_logprobs(states[row, column], head.weight, ids[row, column + 1])
-    return Scored(logprobs, weights[row, column + 1], ids.numel())
+    weight = weights[row, column + 1]
+    return Scored(
+        logprobs=token_logprobs(states[row, column], head.weight, ids[row, column + 1]),
+        weights=weight,
+        computed_tokens=ids.numel(),
+        token=torch.arange(len(row), device=device),
+        sequence=row,
+        weight=weight,
+        sequences=len(rows),
+    )
 
 
 def score_plainly(model: Any, rows: Sequence[Rendered]) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +19,15 @@ from tunesmith.train.checkpoint import Checkpoint, CheckpointState
 from tunesmith.train.forward import Batching, score
 from tunesmith.train.memory import peak_bytes
 from tunesmith.train.metrics import MetricsLog
-from tunesmith.train.objective import Objective
+from tunesmith.train.objective import Group, Objective, Scored, rows_of
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors
 from tunesmith.train.plan import TrainingPlan, split_evenly
+from tunesmith.train.reference import sequence_logprobs
 from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.trunk import Trunk
-from tunesmith.types.conversation import Rendered
 from tunesmith.types.recipe import TrainSpec
 
-__all__ = ["LoopOptions", "Training", "run_steps", "validation_loss"]
+__all__ = ["LoopOptions", "Training", "run_steps", "validate"]
 
 
 class LoopOptions(NamedTuple):
@@ -63,8 +63,8 @@ class Training:
     optimizer: torch.optim.AdamW
     objective: Objective
     plan: TrainingPlan
-    rows: Sequence[Rendered]
-    validation: Sequence[Rendered]
+    groups: Sequence[Group]
+    validation: Sequence[Group]
     metrics: MetricsLog
     checkpoints: Path
     trunk: Trunk | None = None
@@ -74,6 +74,16 @@ class Training:
         """The trained parameters."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
+    def complete(self, groups: Sequence[Group]) -> Sequence[Group]:
+        """The groups of one whole step with what the objective must know over all of them."""
+        return self.objective.complete(
+            groups, lambda rows: sequence_logprobs(self.model, rows, self.options.batching, self.trunk)
+        )
+
+    def score(self, groups: Sequence[Group]) -> Scored:
+        """What the model says of the sequences of `groups`."""
+        return score(self.model, rows_of(groups), self.options.batching, self.trunk)
+
 
 def run_steps(training: Training, state: CheckpointState, progress: Progress) -> CheckpointState:
     """Train from `state` to the end of the plan (or an early stop), with validation at every epoch's end.
@@ -82,9 +92,9 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
     """
     options, plan = training.options, training.plan
     if state.start_validation_loss is None and training.validation:
-        start = validation_loss(training)
-        state = state.model_copy(update={"start_validation_loss": start})
-        training.metrics.log(0, {"validation_loss": start})
+        start = validate(training)
+        state = state.model_copy(update={"start_validation_loss": start["loss"]})
+        _log_validation(training, 0, start)
     with progress.task("training", plan.steps, "step") as task:
         task.advance(state.step)
         while state.step < plan.steps and not state.stopped_early:
@@ -110,35 +120,44 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
     return state
 
 
-def validation_loss(training: Training) -> float:
-    """Mean negative log-likelihood per trained token over the validation rows."""
-    total = weight = 0.0
+def validate(training: Training) -> dict[str, float]:
+    """The objective's own loss (`loss`) and metrics over all validation groups, without dropout."""
+    groups, objective = training.validation, training.objective
+    total = objective.amount(groups)
+    found = {"loss": 0.0}
     training.model.eval()
-    size = max(1, training.options.batch_size // training.options.accumulate)
     with torch.no_grad():
-        for start in range(0, len(training.validation), size):
-            rows = training.validation[start : start + size]
-            scored = score(training.model, rows, training.options.batching, training.trunk)
-            total -= float((scored.logprobs * scored.weights).sum())
-            weight += float(scored.weights.sum())
+        for start in range(0, len(groups), training.options.batch_size):
+            step = training.complete(groups[start : start + training.options.batch_size])
+            for piece in split_evenly(step, training.options.accumulate):
+                scored = training.score(piece)
+                found["loss"] += float(objective.loss(scored, piece, total))
+                _add_means(found, objective.metrics(scored, piece), len(piece) / len(groups))
     training.model.train()
-    return total / weight
+    return found
+
+
+def _add_means(means: dict[str, float], values: Mapping[str, float], share: float) -> None:
+    for name, value in values.items():
+        means[name] = means.get(name, 0.0) + share * value
 
 
 def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     """One optimizer step: (metrics, effective tokens, computed tokens)."""
     options, plan = training.options, training.plan
     torch.manual_seed(int(np.random.SeedSequence((options.seed, step)).generate_state(1)[0]))
-    rows = [training.rows[index] for index in plan.indices(step)]
-    total = sum(sum(row.loss_weights) for row in rows)
+    groups = training.complete([training.groups[index] for index in plan.indices(step)])
+    total = training.objective.amount(groups)
     loss_sum, computed = 0.0, 0
+    metrics: dict[str, float] = {}
     training.optimizer.zero_grad(set_to_none=True)
-    for piece in split_evenly(rows, options.accumulate):
-        scored = score(training.model, piece, options.batching, training.trunk)
-        loss = training.objective.loss(scored, total)
+    for piece in split_evenly(groups, options.accumulate):
+        scored = training.score(piece)
+        loss = training.objective.loss(scored, piece, total)
         loss.backward()
         loss_sum += loss.item()
         computed += scored.computed_tokens
+        _add_means(metrics, training.objective.metrics(scored, piece), len(piece) / len(groups))
     norm = clip_gradients(training.parameters, options.max_grad_norm)
     if not np.isfinite(loss_sum) or not np.isfinite(norm):
         raise TrainingFailed(
@@ -149,12 +168,13 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     training.optimizer.step()
-    effective = sum(len(row.token_ids) for row in rows)
+    effective = sum(len(row.token_ids) for row in rows_of(groups))
     values = {
         "epoch": (step + 1) / plan.steps_per_epoch,
         "loss": loss_sum,
         "learning_rate": rate,
         "gradient_norm": norm,
+        **metrics,
     }
     return values, effective, computed
 
@@ -164,8 +184,9 @@ def _after_epoch(training: Training, state: CheckpointState) -> CheckpointState:
     patience = training.options.patience
     if not training.validation:
         return state.model_copy(update={"best_step": state.step})
-    loss = validation_loss(training)
-    training.metrics.log(state.step, {"validation_loss": loss})
+    found = validate(training)
+    loss = found["loss"]
+    _log_validation(training, state.step, found)
     if state.best_validation_loss is None or loss < state.best_validation_loss:
         return state.model_copy(
             update={"best_step": state.step, "best_validation_loss": loss, "epochs_without_gain": 0}
@@ -174,6 +195,10 @@ def _after_epoch(training: Training, state: CheckpointState) -> CheckpointState:
     return state.model_copy(
         update={"epochs_without_gain": waited, "stopped_early": patience > 0 and waited >= patience}
     )
+
+
+def _log_validation(training: Training, step: int, found: Mapping[str, float]) -> None:
+    training.metrics.log(step, {f"validation_{name}": value for name, value in found.items()})
 
 
 def _save(training: Training, state: CheckpointState) -> None:

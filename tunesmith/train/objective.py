@@ -1,36 +1,146 @@
-"""The contract of an objective: a pure loss on per-token log-probabilities. Plugins lie in
+"""The contract of an objective: a pure loss on what the model said of groups of sequences. Plugins lie in
 `tunesmith.train.objectives`.
+
+A `Group` is one example of the plan: one sequence for supervised tuning, a chosen and a rejected one for preferences,
+several completions of one prompt for policy gradients. The loop scores all sequences of a piece at once (as one prefix
+tree, so a shared prompt is computed once) and hands the objective what came out, in the order of the groups' rows.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from tunesmith.types.base import Value
+from tunesmith.types.conversation import Rendered
 
-__all__ = ["Objective", "Scored"]
+__all__ = ["Group", "Identity", "Needs", "Objective", "Scored", "rows_of"]
+
+
+class Group(NamedTuple):
+    """One example: its rendered sequences and what the objective must know of them besides.
+
+    Only `rows` are scored with gradients. `unpaired` are scored without, once a step, by objectives that ask for it.
+    `reference` is filled in before the first step for objectives that need it.
+    """
+
+    rows: tuple[Rendered, ...]
+    id: str = ""
+    """id of the dataset's example, by which a fault is reported"""
+    margin: float = 0.0
+    """by how much the first row is better than the second, where the data says so"""
+    label: bool = True
+    """whether the row is a wanted one (unpaired feedback)"""
+    unpaired: tuple[Rendered, ...] = ()
+    """sequences that only an estimate over the whole step looks at"""
+    reference: tuple[float, ...] = ()
+    """log-probability under the start policy of each of `rows`, then of each of `unpaired`"""
+    baseline: float = 0.0
+    """what `Objective.complete` found over the whole step"""
+    advantages: tuple[float, ...] = ()
+    """[len(rows)] how much better than expected each row did (policy gradients)"""
+
+
+class Needs(NamedTuple):
+    """What an objective asks of the forward pass and of the run."""
+
+    reference: bool = False
+    """sequence log-probabilities under the start policy, computed once before the first step"""
+    values: bool = False
+    """a trained score head, and its value at each sequence's last token"""
+    vocabulary_mean: bool = False
+    """the mean log-probability over the vocabulary at each trained token (label smoothing)"""
+    embedding_noise: float = 0.0
+    """NEFTune's alpha: noise on the embeddings while training; 0 for none"""
 
 
 class Scored(NamedTuple):
-    """What the model said of the M loss-bearing tokens of a batch."""
+    """What the model said of the M loss-bearing tokens of S sequences.
+
+    A token that several sequences share (in a prefix tree) stands here once; the incidence says in which sequences it
+    counts and how much: entry p means that token `token[p]` is a trained token of sequence `sequence[p]`.
+    """
 
     logprobs: Tensor
     """[M] natural-log probability of each token, float32"""
     weights: Tensor
-    """[M] summed loss weight of each token, float32"""
+    """[M] loss weight of each token, summed over its sequences, float32"""
     computed_tokens: int
     """tokens that went through the model"""
+    token: Tensor
+    """[P] index into the M tokens"""
+    sequence: Tensor
+    """[P] index into the S sequences"""
+    weight: Tensor
+    """[P] loss weight of the token in that sequence, float32"""
+    sequences: int
+    """S"""
+    vocabulary_mean: Tensor | None = None
+    """[M] mean log-probability over the vocabulary, where `Needs.vocabulary_mean` asks for it"""
+    values: Tensor | None = None
+    """[S] value of the score head at each sequence's last token, where `Needs.values` asks for it"""
+
+    def sequence_logprobs(self) -> Tensor:
+        """[S] weighted sum of the log-probabilities of each sequence's trained tokens; gradients flow."""
+        parts = self.logprobs.index_select(0, self.token) * self.weight
+        return parts.new_zeros(self.sequences).index_add(0, self.sequence, parts)
+
+    def lengths(self) -> Tensor:
+        """[S] sum of the loss weights of each sequence: its number of trained tokens where weights are 1."""
+        return self.weight.new_zeros(self.sequences).index_add(0, self.sequence, self.weight)
+
+
+class Identity(NamedTuple):
+    """What must hold before the first step: `metric` (`loss`, or a name that `metrics` gives) is `expected`."""
+
+    metric: str
+    expected: float
 
 
 class Objective(Value):
-    """A frozen set of options with one pure function."""
+    """A frozen set of options with one pure function.
+
+    `loss` is divided by the step's `amount`, so that accumulation is exact: the pieces' losses add up to the loss of
+    the whole step.
+    """
+
+    shape: ClassVar[str] = "conversation"
+    """kind of dataset it trains on: conversation, preference, labelled or prompt"""
+
+    @property
+    def needs(self) -> Needs:
+        """What the run must provide besides log-probabilities."""
+        return Needs()
 
     @abstractmethod
-    def loss(self, scored: Scored, normaliser: float) -> Tensor:
-        """Scalar loss of this piece of a step; `normaliser` is the sum of loss weights over the whole step.
+    def loss(self, scored: Scored, groups: Sequence[Group], normaliser: float) -> Tensor:
+        """Scalar loss of this piece of a step; `normaliser` is the `amount` of all groups of the step."""
 
-        Dividing by the step's total makes accumulation exact: the pieces' losses add up to the loss of the whole step.
+    def amount(self, groups: Sequence[Group]) -> float:
+        """What these groups add to the step's normaliser: their number unless told otherwise."""
+        return float(len(groups))
+
+    def complete(self, groups: Sequence[Group], logprobs: Callable[[Sequence[Rendered]], Tensor]) -> Sequence[Group]:
+        """The groups of one whole step, with what can only be known over all of them together.
+
+        Called once per step before it is cut into pieces. `logprobs` gives [len(rows)] sequence log-probabilities
+        under the present policy, without gradients. The default changes nothing.
         """
+        return groups
+
+    def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
+        """Means over `groups` of what is worth watching besides the loss; nothing unless told otherwise."""
+        return {}
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """What must hold on real rows before the first step."""
+        return ()
+
+
+def rows_of(groups: Sequence[Group]) -> list[Rendered]:
+    """The sequences of all groups in order: what is scored at once."""
+    return [row for group in groups for row in group.rows]

@@ -10,8 +10,9 @@ import torch
 from tunesmith.errors import ModelError, TrainingFailed
 from tunesmith.train import memory
 from tunesmith.train.forward import Batching, attention_backend, score, score_plainly
-from tunesmith.train.objective import Objective
+from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import split_evenly
+from tunesmith.train.reference import sequence_logprobs
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
@@ -72,17 +73,20 @@ def require(checks: Sequence[Check]) -> None:
 
 
 def before_first_step(
-    model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, precision: str
+    model: Any, groups: Sequence[Group], objective: Objective, batching: Batching, precision: str
 ) -> tuple[Check, ...]:
     """The leak probe, parity with the model's own forward, adapter no-op and accumulation invariance on real rows.
 
+    The groups carry their references where the objective needs them.
+
     Dropout is off meanwhile: it samples one mask per piece, so it would hide what is compared.
     """
-    few = list(rows[:PROBE_ROWS])
+    few = groups[:PROBE_ROWS]
+    rows = rows_of(few)[:PROBE_ROWS]
     model.eval()
-    checks = [_parity(model, few, batching, precision), _starts_as_base(model, few[:2], batching, precision)]
+    checks = [_parity(model, rows, batching, precision), _starts_as_base(model, rows[:2], batching, precision)]
     if batching == "tree":
-        checks.insert(0, leak_probe(model, few[0]))
+        checks.insert(0, leak_probe(model, rows[0]))
     if len(few) > 1:
         checks.append(_accumulation(model, few, objective, batching, precision))
     model.train()
@@ -114,15 +118,15 @@ def leak_probe(model: Any, row: Rendered) -> Check:
 
 
 def probe_memory(
-    model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, trunk: Trunk | None
+    model: Any, groups: Sequence[Group], objective: Objective, batching: Batching, trunk: Trunk | None
 ) -> MemoryProbe:
-    """Measure the peak of one forward and backward pass at one row and at a few."""
+    """Measure the peak of one forward and backward pass at one group and at a few."""
     memory.reset_peak()
     resident = memory.peak_bytes()
     points = []
-    for count in (1, min(PROBE_ROWS, len(rows))):
+    for count in (1, min(PROBE_ROWS, len(groups))):
         memory.reset_peak()
-        computed, _ = _gradients(model, [rows[:count]], objective, batching, trunk)
+        computed, _ = _gradients(model, groups[:count], 1, objective, batching, trunk)
         points.append((computed, max(0, memory.peak_bytes() - resident)))
     return MemoryProbe(resident, points[0], points[1])
 
@@ -141,7 +145,8 @@ def _parity(model: Any, rows: Sequence[Rendered], batching: Batching, precision:
         ours = score(model, rows, batching)
         with attention_backend(model, "sdpa"):
             plain = score_plainly(model, rows)
-    expected = -float(torch.cat(plain).sum()) / sum(len(part) for part in plain)
+    weights = [weight for row in rows for weight in row.loss_weights[1:] if weight > 0]
+    expected = -float((torch.cat(plain).cpu() * torch.tensor(weights)).sum()) / sum(weights)
     got = -float((ours.logprobs * ours.weights).sum() / ours.weights.sum())
     gap = abs(got - expected) / max(abs(expected), 1.0)
     return Check(
@@ -161,32 +166,34 @@ def _starts_as_base(model: Any, rows: Sequence[Rendered], batching: Batching, pr
 
 
 def _accumulation(
-    model: Any, rows: Sequence[Rendered], objective: Objective, batching: Batching, precision: str
+    model: Any, groups: Sequence[Group], objective: Objective, batching: Batching, precision: str
 ) -> Check:
-    _, whole = _gradients(model, [rows], objective, batching)
-    _, pieces = _gradients(model, list(split_evenly(rows, 2)), objective, batching)
+    _, whole = _gradients(model, groups, 1, objective, batching)
+    _, pieces = _gradients(model, groups, 2, objective, batching)
     gap = float((whole - pieces).norm() / whole.norm().clamp(min=1e-20))
     return Check(
         name="accumulated gradient equals the whole step's",
         passed=gap <= 10 * tolerance(precision),
-        checked=len(rows),
+        checked=len(groups),
         detail=f"relative difference {gap:.1e}",
     )
 
 
 def _gradients(
     model: Any,
-    pieces: Sequence[Sequence[Rendered]],
+    groups: Sequence[Group],
+    pieces: int,
     objective: Objective,
     batching: Batching,
     trunk: Trunk | None = None,
 ) -> tuple[int, torch.Tensor]:
-    """(computed tokens, all gradients flattened) of one step over `pieces`; gradients are cleared afterwards."""
-    total = sum(sum(row.loss_weights) for piece in pieces for row in piece)
+    """(computed tokens, all gradients flattened) of one step in `pieces`; gradients are cleared afterwards."""
+    complete = objective.complete(groups, lambda rows: sequence_logprobs(model, rows, batching, trunk))
+    total = objective.amount(complete)
     computed = 0
-    for piece in pieces:
-        scored = score(model, piece, batching, trunk)
-        objective.loss(scored, total).backward()
+    for piece in split_evenly(complete, pieces):
+        scored = score(model, rows_of(piece), batching, trunk)
+        objective.loss(scored, piece, total).backward()
         computed += scored.computed_tokens
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     flat = torch.cat([p.grad.float().flatten() for p in parameters if p.grad is not None])

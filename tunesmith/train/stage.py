@@ -20,24 +20,27 @@ from tunesmith.models.method import Method
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base, resolve_precision
 from tunesmith.progress import Progress
-from tunesmith.store.datasets import StoredDataset
 from tunesmith.train import attention, memory, selfchecks
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
-from tunesmith.train.forward import attention_for
+from tunesmith.train.forward import Batching, attention_for
+from tunesmith.train.groups import groups_of
+from tunesmith.train.identities import identity_checks
 from tunesmith.train.loop import LoopOptions, Training, run_steps
 from tunesmith.train.memory import MemoryPlan
 from tunesmith.train.metrics import MetricsLog
-from tunesmith.train.objective import Objective
+from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
 from tunesmith.train.plan import TrainingPlan, split_evenly
+from tunesmith.train.reference import keep_references, with_references
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.tracker import Tracker
 from tunesmith.train.tree import fold
 from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
 from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Rendered
+from tunesmith.types.dataset import SplitName
 from tunesmith.types.recipe import PluginSpec, TrainSpec
 from tunesmith.types.run import RunRecord
 from tunesmith.types.tracked import track, unread
@@ -46,6 +49,7 @@ __all__ = ["run_folder", "train"]
 
 ENVIRONMENT_FILE = "environment.json"
 TRAIN_VERSION = 1
+_SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
 
 def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
@@ -95,7 +99,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     if settled:
         torch.set_num_threads(settled.threads)
     renderer = Renderer(given.base.path)
-    rows, validation = (_render(renderer, given.dataset, split) for split in ("train", "validation"))
+    groups, validation = (groups_of(renderer, given.dataset, split) for split in _SPLITS)
     if spec.patience and not validation:
         problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
         raise RecipeError([problem])
@@ -106,19 +110,37 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     progress.say(f"loading {given.base.name} in {precision}")
     model = load_base(given.base.path, precision, attention=attention_for(spec.batching))
     model = method.wrap(model, spec.seed).train()
-    plan = TrainingPlan(len(rows), spec.batch_size, spec.epochs, spec.seed)
-    first = [rows[index] for index in plan.indices(0)]
+    plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
+    first = [groups[index] for index in plan.indices(0)]
     progress.say("self-checks before the first step")
+    if objective.needs.reference:
+        first = with_references(model, first, spec.batching)
     checks = selfchecks.before_first_step(model, first, objective, spec.batching, precision)
     selfchecks.require(checks)
     memory.reset_peak()
     trunk = None
-    if settled.keeps_trunk if settled else _trunk_fits(model, [*rows, *validation], spec.batching, progress):
-        trunk = Trunk(model, [*rows, *validation], progress)
-        checks = (*checks, selfchecks.trunk_check(model, trunk, first, precision))
+    rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
+    if settled.keeps_trunk if settled else _trunk_fits(model, rows, spec.batching, progress):
+        trunk = Trunk(model, rows, progress)
+        checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
-    prepared = Prepared(model, objective, plan, rows, validation, precision, trunk, checks, settled)
-    return prepared if settled else prepared._replace(settled=_settle(spec, prepared, folder, progress))
+    prepared = Prepared(model, objective, plan, groups, validation, precision, trunk, checks, settled)
+    if settled is None:
+        prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
+    return _referred(prepared, spec.batching, folder, progress)
+
+
+def _referred(prepared: Prepared, batching: Batching, folder: Path, progress: Progress) -> Prepared:
+    """With the start policy's log-probabilities where the objective needs them, and its step-0 identities checked."""
+    model, objective, trunk = prepared.model, prepared.objective, prepared.trunk
+    if objective.needs.reference:
+        splits = (prepared.groups, prepared.validation)
+        groups, validation = keep_references(model, splits, batching, trunk, (folder, progress))
+        prepared = prepared._replace(groups=groups, validation=validation)
+    first = [prepared.groups[index] for index in prepared.plan.indices(0)]
+    checks = identity_checks(model, first, objective, (batching, trunk), prepared.precision)
+    selfchecks.require(checks)
+    return prepared._replace(checks=(*prepared.checks, *checks))
 
 
 def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progress: Progress) -> TrainedState:
@@ -137,7 +159,7 @@ def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progres
             optimizer=make_optimizer(parameters, spec.learning_rate, spec.weight_decay),
             objective=prepared.objective,
             plan=prepared.plan,
-            rows=prepared.rows,
+            groups=prepared.groups,
             validation=prepared.validation,
             metrics=MetricsLog(folder, sinks, resume),
             checkpoints=folder / "checkpoints",
@@ -147,8 +169,8 @@ def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progres
     return TrainedState(state, fresh, parameters)
 
 
-def _settle(spec: TrainSpec, prepared: Prepared, folder: Path, progress: Progress) -> Settled:
-    room = _plan_memory(spec, prepared)
+def _settle(spec: TrainSpec, prepared: Prepared, first: Sequence[Group], folder: Path, progress: Progress) -> Settled:
+    room = _plan_memory(spec, prepared, first)
     progress.say(str(room))
     if not room.fits:
         raise TrainingFailed(
@@ -185,34 +207,27 @@ def _trunk_fits(model: Any, rows: Sequence[Rendered], batching: str, progress: P
     return size <= limit
 
 
-def _plan_memory(spec: TrainSpec, prepared: Prepared) -> MemoryPlan:
-    rows, plan = prepared.rows, prepared.plan
-    first = [rows[index] for index in plan.indices(0)]
+def _plan_memory(spec: TrainSpec, prepared: Prepared, first: Sequence[Group]) -> MemoryPlan:
     probe = selfchecks.probe_memory(prepared.model, first, prepared.objective, spec.batching, prepared.trunk)
     largest = {}
     pieces = spec.accumulate
     while pieces <= max(spec.accumulate, spec.batch_size):
-        largest[pieces] = _largest_piece(rows, plan, pieces, spec.batching)
+        largest[pieces] = _largest_piece(prepared.groups, prepared.plan, pieces, spec.batching)
         pieces *= 2
     trainable = sum(p.numel() for p in prepared.model.parameters() if p.requires_grad)
     return memory.plan_memory(probe.resident, trainable, probe.bytes_per_token, largest, memory.available_bytes())
 
 
-def _largest_piece(rows: Sequence[Rendered], plan: TrainingPlan, pieces: int, batching: str) -> int:
+def _largest_piece(groups: Sequence[Group], plan: TrainingPlan, pieces: int, batching: str) -> int:
     """Computed tokens of the largest piece over the first epoch's steps."""
     largest = 0
     for step in range(plan.steps_per_epoch):
-        chosen = [rows[index] for index in plan.indices(step)]
+        chosen = [groups[index] for index in plan.indices(step)]
         for piece in split_evenly(chosen, pieces):
-            longest = max(len(row.token_ids) for row in piece)
-            largest = max(largest, fold(piece).size if batching == "tree" else longest * len(piece))
+            rows = rows_of(piece)
+            longest = max(len(row.token_ids) for row in rows)
+            largest = max(largest, fold(rows).size if batching == "tree" else longest * len(rows))
     return largest
-
-
-def _render(renderer: Renderer, dataset: StoredDataset, split: Any) -> list[Rendered]:
-    if split not in dataset.manifest.splits:
-        return []
-    return [renderer.render(example.conversation) for example in dataset.examples(split)]
 
 
 def _plugin(folder: str, choice: PluginSpec, kind: type[Any]) -> Any:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tunesmith.types.conversation import Rendered
 
-__all__ = ["PrefixTree", "Segment", "fold", "segments"]
+__all__ = ["Ints", "PrefixTree", "Segment", "fold", "segments"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -45,6 +45,8 @@ class PrefixTree(NamedTuple):
     """[S] node at which each sequence ends, in the order the sequences were given"""
     origin: Ints
     """[N] a sequence that passes through the node; each sequence's own nodes stand in one run"""
+    paths: tuple[Ints, ...]
+    """[S] the nodes of each sequence from its first token to its last, in the order the sequences were given"""
 
     @property
     def size(self) -> int:
@@ -72,7 +74,7 @@ def fold(rows: Sequence[Rendered]) -> PrefixTree:
     depths: list[int] = []
     weights: list[float] = []
     origins: list[int] = []
-    leaves = np.zeros(len(rows), dtype=np.int64)
+    paths = [np.empty(0, dtype=np.int64)] * len(rows)
     path: list[int] = []
     for index in order:
         ids = rows[index].token_ids
@@ -87,7 +89,7 @@ def fold(rows: Sequence[Rendered]) -> PrefixTree:
         weights += rows[index].loss_weights[shared:]
         origins += [index] * len(fresh)
         path = [*path[:shared], *fresh]
-        leaves[index] = path[-1]
+        paths[index] = np.asarray(path, dtype=np.int64)
     parent = np.asarray(parents, dtype=np.int64)
     return PrefixTree(
         token_ids=np.asarray(tokens, dtype=np.int64),
@@ -95,8 +97,9 @@ def fold(rows: Sequence[Rendered]) -> PrefixTree:
         parent=parent,
         end=_ends(parent),
         weight=np.asarray(weights, dtype=np.float32),
-        leaf=leaves,
+        leaf=np.asarray([nodes[-1] for nodes in paths], dtype=np.int64),
         origin=np.asarray(origins, dtype=np.int64),
+        paths=tuple(paths),
     )
 
 

@@ -56,12 +56,7 @@ class Trunk:
     def _keep(self, lower: Any, rows: Sequence[Rendered]) -> None:
         tree = fold(rows)
         states = tree_states(lower, tree)
-        for row, leaf in zip(rows, tree.leaf, strict=True):
-            path = np.empty(len(row.token_ids), dtype=np.int64)
-            node = int(leaf)
-            for place in range(len(path) - 1, -1, -1):
-                path[place] = node
-                node = int(tree.parent[node])
+        for row, path in zip(rows, tree.paths, strict=True):
             own = states[torch.from_numpy(path)]
             if self._opening is None:
                 self._opening = own[: self._shared].clone()
