@@ -19,6 +19,7 @@ from tunesmith.types.conversation import Conversation, Rendered
 def main() -> None:
     """Train and print tokens per second, peak memory and the losses."""
     given = arguments()
+    from tunesmith.models.method import ParameterGroup
     from tunesmith.models.methods.lora import Lora
     from tunesmith.models.weights import load_base
     from tunesmith.train import attention
@@ -33,7 +34,7 @@ def main() -> None:
     model = load_base(Path(given.model), given.precision, attention=attention.ATTENTION)
     model = Lora(rank=given.rank).wrap(model, seed=0).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(parameters, given.learning_rate, 0.0)
+    optimizer = make_optimizer([ParameterGroup(parameters)], given.learning_rate, 0.0)
     losses, computed, start = [], 0, 0.0
     for step in range(given.steps):
         if step == WARM_UP:

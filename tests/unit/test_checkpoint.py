@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from tunesmith.models.method import ParameterGroup
 from tunesmith.train import checkpoint
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors
@@ -50,7 +51,7 @@ def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
 def test_the_optimizer_goes_on_as_if_it_had_never_stopped() -> None:
     def model_and_optimizer() -> tuple[torch.nn.Parameter, torch.optim.AdamW]:
         parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-        return parameter, make_optimizer([parameter], 0.1, 0.01)
+        return parameter, make_optimizer([ParameterGroup([parameter])], 0.1, 0.01)
 
     def step(parameter: torch.nn.Parameter, optimizer: torch.optim.AdamW, value: float) -> None:
         parameter.grad = torch.tensor([value, value * value])

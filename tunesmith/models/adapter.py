@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
+import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ModelError
 from tunesmith.types.base import Value, digest_file, digest_json
 
-if TYPE_CHECKING:
-    import torch
-    from peft import PeftModel
-
 __all__ = [
     "CONFIG_FILE",
     "IDENTITY_FILE",
     "WEIGHTS_FILE",
+    "Adapter",
     "AdapterIdentity",
     "adapter_digest",
     "adapter_state",
     "load_adapter_state",
+    "peft_config_of",
+    "read_adapter",
     "read_identity",
     "read_weights",
     "save_adapter",
+    "trained_tensors",
 ]
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -55,30 +57,72 @@ def adapter_digest(folder: Path) -> str:
     return digest_json({name: digest_file(folder / name) for name in present})
 
 
-def adapter_state(model: PeftModel) -> dict[str, torch.Tensor]:
-    """Name -> tensor of everything the adapter needs saved, sorted by name, detached and contiguous."""
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+class Adapter(NamedTuple):
+    """What a method saves: the content of adapter_config.json and name -> tensor."""
+
+    config: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
 
 
-def load_adapter_state(model: PeftModel, state: dict[str, torch.Tensor]) -> None:
+def peft_config_of(model: Any) -> dict[str, Any] | None:
+    """The configuration of a peft model's adapter in plain, sorted values; None for a model without peft."""
+    if not hasattr(model, "peft_config"):
+        return None
+    return {name: _plain(value) for name, value in model.peft_config["default"].to_dict().items()}
+
+
+def trained_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """Name -> the very tensor, not a copy, of everything the adapter needs saved, sorted by name.
+
+    For models without peft that is every parameter with `requires_grad`; a tied parameter appears once.
+    """
+    if hasattr(model, "peft_config"):
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    else:
+        state = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {name: state[name] for name in sorted(state)}
+
+
+def adapter_state(model: Any) -> dict[str, torch.Tensor]:
+    """`trained_tensors`, detached, on the CPU and contiguous."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in trained_tensors(model).items()}
+
+
+def load_adapter_state(model: Any, state: Mapping[str, torch.Tensor]) -> None:
     """Put `state` into the adapter of `model`; raises ModelError unless every tensor finds its place."""
-    expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    if expected != set(state):
-        missing, extra = sorted(expected - set(state))[:3], sorted(set(state) - expected)[:3]
+    expected = trained_tensors(model)
+    if set(expected) != set(state):
+        missing, extra = sorted(set(expected) - set(state))[:3], sorted(set(state) - set(expected))[:3]
         raise ModelError(f"The adapter does not fit the model: missing {missing}, unexpected {extra}.")
-    set_peft_model_state_dict(model, dict(state))
+    wrong = [name for name in expected if expected[name].shape != state[name].shape]
+    if wrong:
+        got, wanted = tuple(state[wrong[0]].shape), tuple(expected[wrong[0]].shape)
+        raise ModelError(f"The adapter does not fit the model: {wrong[0]} is {got}, the model has {wanted}.")
+    if hasattr(model, "peft_config"):
+        set_peft_model_state_dict(model, dict(state))
+        return
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(state[name])
 
 
-def save_adapter(model: PeftModel, state: dict[str, torch.Tensor], identity: AdapterIdentity, folder: Path) -> str:
-    """Write `state` with the configuration of `model` to `folder` in peft's format; returns its digest."""
+def save_adapter(adapter: Adapter, identity: AdapterIdentity, folder: Path) -> str:
+    """Write `adapter` and what it belongs to to `folder` in peft's format; returns its digest."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(dict(sorted(state.items())), folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    config = {name: _plain(value) for name, value in model.peft_config["default"].to_dict().items()}
-    config |= {"base_model_name_or_path": identity.base, "inference_mode": True}
+    tensors = {name: adapter.tensors[name].contiguous() for name in sorted(adapter.tensors)}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    config = {**adapter.config, "base_model_name_or_path": identity.base, "inference_mode": True}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     (folder / IDENTITY_FILE).write_text(json.dumps(identity.model_dump(), indent=2, sort_keys=True) + "\n")
     return adapter_digest(folder)
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Configuration and tensors of the adapter in `folder`. Raises ModelError when it is not an adapter folder."""
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder} is not an adapter folder: {name} is missing.")
+    return Adapter(json.loads((folder / CONFIG_FILE).read_text()), read_weights(folder))
 
 
 def read_identity(folder: Path) -> AdapterIdentity | None:

@@ -19,7 +19,12 @@ from tunesmith.types.base import Value
 
 __all__ = ["Checkpoint", "CheckpointState", "latest", "prune", "read", "write"]
 
-ADAPTER, OPTIMIZER, STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
+ADAPTER, OPTIMIZER, METHOD, STATE = (
+    "adapter.safetensors",
+    "optimizer.safetensors",
+    "method.safetensors",
+    "state.json",
+)
 
 Tensors = dict[str, torch.Tensor]
 
@@ -40,11 +45,14 @@ class CheckpointState(Value):
 
 
 class Checkpoint(Value, arbitrary_types_allowed=True):
-    """Adapter tensors by name, optimizer tensors by `<parameter index>.<name>`, and the state."""
+    """Adapter tensors by name, optimizer tensors by `<parameter index>.<name>`, what the method needs besides, and the
+    state.
+    """
 
     state: CheckpointState
     adapter: Tensors
     optimizer: Tensors
+    method: Tensors = {}
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -55,6 +63,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     temporary.mkdir(parents=True)
     save_file(checkpoint.adapter, temporary / ADAPTER)
     save_file(checkpoint.optimizer, temporary / OPTIMIZER)
+    save_file(checkpoint.method, temporary / METHOD)
     (temporary / STATE).write_text(checkpoint.state.model_dump_json(indent=2))
     for file in temporary.iterdir():
         _sync(file)
@@ -71,6 +80,7 @@ def read(folder: Path, step: int) -> Checkpoint:
         state=CheckpointState.model_validate_json((place / STATE).read_text()),
         adapter=load_file(place / ADAPTER),
         optimizer=load_file(place / OPTIMIZER),
+        method=load_file(place / METHOD),
     )
 
 

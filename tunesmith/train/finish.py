@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tunesmith.models.adapter import AdapterIdentity, load_adapter_state, save_adapter
+from tunesmith.models.method import Method
 from tunesmith.models.weights import BaseFiles
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.store.values import read_value, write_value
@@ -42,6 +43,7 @@ class Prepared(NamedTuple):
     """A run that is ready for its first step. `settled` is None until memory has been planned."""
 
     model: Any
+    method: Method
     objective: Objective
     plan: TrainingPlan
     groups: Sequence[Group]
@@ -53,11 +55,10 @@ class Prepared(NamedTuple):
 
 
 class TrainedState(NamedTuple):
-    """A run after its last step, the adapter it began with, and the trained parameters."""
+    """A run after its last step, and the trained tensors it began with."""
 
     state: CheckpointState
     fresh: dict[str, torch.Tensor]
-    parameters: Sequence[torch.nn.Parameter]
 
 
 def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, folder: Path) -> RunRecord:
@@ -74,7 +75,8 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         template_digest=manifest.proof.template_digest,
         tokenizer_digest=manifest.proof.tokenizer_digest,
     )
-    adapter_digest = save_adapter(model, best, identity, folder / "adapter")
+    adapter = prepared.method.export(model, best, trained.fresh)
+    adapter_digest = save_adapter(adapter, identity, folder / "adapter")
     few = rows_of(prepared.groups[:2])[:2]
     checks = (
         *prepared.checks,
@@ -97,7 +99,7 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         best_step=best_step,
         start_validation_loss=state.start_validation_loss,
         best_validation_loss=state.best_validation_loss,
-        trainable_parameters=sum(p.numel() for p in trained.parameters),
+        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         total_parameters=sum(p.numel() for p in model.parameters()),
         effective_tokens=state.effective_tokens,
         computed_tokens=state.computed_tokens,

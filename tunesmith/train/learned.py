@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 
+from tunesmith.models.attach import attach
 from tunesmith.models.weights import load_base
 from tunesmith.train.forward import attention_backend, score_plainly
 from tunesmith.train.selfchecks import token_check
@@ -47,10 +47,10 @@ def after_last_step(
 
 
 def reloads_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rendered], precision: str) -> Check:
-    """Load base and saved adapter anew, with peft alone, and compare log-probabilities with the trained model's."""
-    fresh = PeftModel.from_pretrained(load_base(base, "bfloat16" if precision == "bfloat16" else "float32"), adapter)
+    """Load base and saved adapter anew and compare log-probabilities with the trained model's."""
+    fresh = attach(load_base(base, "bfloat16" if precision == "bfloat16" else "float32"), adapter)
     with torch.no_grad():
         with attention_backend(model, "sdpa"):
             trained = torch.cat(score_plainly(model, rows))
-        reloaded = torch.cat(score_plainly(fresh.eval(), rows))
+        reloaded = torch.cat(score_plainly(fresh, rows))
     return token_check("the saved adapter, loaded anew, gives the same log-probabilities", reloaded, trained, precision)

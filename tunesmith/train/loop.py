@@ -13,6 +13,7 @@ import torch
 
 from tunesmith.errors import TrainingFailed
 from tunesmith.models.adapter import adapter_state
+from tunesmith.models.method import Method
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
@@ -20,7 +21,7 @@ from tunesmith.train.forward import Batching, score
 from tunesmith.train.memory import peak_bytes
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Group, Objective, Scored, rows_of
-from tunesmith.train.optimizer import clip_gradients, optimizer_tensors
+from tunesmith.train.optimizer import clip_gradients, optimizer_tensors, set_rate
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import sequence_logprobs
 from tunesmith.train.schedule import Schedule, learning_rate
@@ -61,6 +62,7 @@ class Training:
     options: LoopOptions
     model: Any
     optimizer: torch.optim.AdamW
+    method: Method
     objective: Objective
     plan: TrainingPlan
     groups: Sequence[Group]
@@ -158,6 +160,9 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
         loss_sum += loss.item()
         computed += scored.computed_tokens
         _add_means(metrics, training.objective.metrics(scored, piece), len(piece) / len(groups))
+    penalty = training.method.penalty(training.model)
+    if penalty is not None:
+        penalty.backward()
     norm = clip_gradients(training.parameters, options.max_grad_norm)
     if not np.isfinite(loss_sum) or not np.isfinite(norm):
         raise TrainingFailed(
@@ -165,9 +170,9 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
             hint="Lower train.learning_rate, or set train.precision: float32. The last checkpoint is kept.",
         )
     rate = learning_rate(step, plan.steps, options.learning_rate, options.schedule, options.warmup_ratio)
-    for group in training.optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(training.optimizer, rate)
     training.optimizer.step()
+    training.method.after_step(training.model, step + 1, plan.steps)
     effective = sum(len(row.token_ids) for row in rows_of(groups))
     values = {
         "epoch": (step + 1) / plan.steps_per_epoch,
@@ -176,6 +181,8 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
         "gradient_norm": norm,
         **metrics,
     }
+    if penalty is not None:
+        values["penalty"] = penalty.item()
     return values, effective, computed
 
 
@@ -203,7 +210,10 @@ def _log_validation(training: Training, step: int, found: Mapping[str, float]) -
 
 def _save(training: Training, state: CheckpointState) -> None:
     content = Checkpoint(
-        state=state, adapter=adapter_state(training.model), optimizer=optimizer_tensors(training.optimizer)
+        state=state,
+        adapter=adapter_state(training.model),
+        optimizer=optimizer_tensors(training.optimizer),
+        method=training.method.extra_state(training.model),
     )
     checkpoints.write(training.checkpoints, content)
     checkpoints.prune(training.checkpoints, training.options.keep_checkpoints, state.best_step)

@@ -7,12 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["clip_gradients", "load_optimizer_tensors", "make_optimizer", "optimizer_tensors"]
+from tunesmith.models.method import ParameterGroup
+
+__all__ = ["clip_gradients", "load_optimizer_tensors", "make_optimizer", "optimizer_tensors", "set_rate"]
 
 
-def make_optimizer(parameters: Sequence[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(groups: Sequence[ParameterGroup], rate: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW with betas (0.9, 0.999) and eps 1e-8, fused into one pass over the parameters."""
-    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, fused=True)
+    options = [{"params": list(group.parameters), "lr": rate * group.ratio, "ratio": group.ratio} for group in groups]
+    return torch.optim.AdamW(options, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, fused=True)
+
+
+def set_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
+    """Let the next step use learning rate `rate`, times each group's ratio."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["ratio"]
 
 
 def optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:

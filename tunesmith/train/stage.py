@@ -15,8 +15,9 @@ import torch
 
 from tunesmith import plugins
 from tunesmith.errors import Problem, RecipeError, TrainingFailed
-from tunesmith.models.adapter import adapter_state, load_adapter_state
+from tunesmith.models.adapter import load_adapter_state
 from tunesmith.models.method import Method
+from tunesmith.models.parameters import trainable_share
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base, resolve_precision
 from tunesmith.progress import Progress
@@ -109,13 +110,16 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     method = _plugin("tunesmith.models.methods", spec.method, Method)
     progress.say(f"loading {given.base.name} in {precision}")
     model = load_base(given.base.path, precision, attention=attention_for(spec.batching))
-    model = method.wrap(model, spec.seed).train()
     plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
     first = [groups[index] for index in plan.indices(0)]
+    start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
+    model = method.wrap(model, spec.seed).train()
+    method.start_from_rows(model, rows_of(groups))
+    progress.say(trainable_share(model))
     progress.say("self-checks before the first step")
     if objective.needs.reference:
         first = with_references(model, first, spec.batching)
-    checks = selfchecks.before_first_step(model, first, objective, spec.batching, precision)
+    checks = selfchecks.before_first_step(model, first, objective, spec.batching, precision, start)
     selfchecks.require(checks)
     memory.reset_peak()
     trunk = None
@@ -124,7 +128,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
         trunk = Trunk(model, rows, progress)
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
-    prepared = Prepared(model, objective, plan, groups, validation, precision, trunk, checks, settled)
+    prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled)
     if settled is None:
         prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
     return _referred(prepared, spec.batching, folder, progress)
@@ -147,16 +151,17 @@ def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progres
     settled = prepared.settled
     if settled is None:
         raise TrainingFailed("The run has not settled how it is computed.")
-    fresh = {name: tensor.clone() for name, tensor in adapter_state(prepared.model).items()}
+    fresh = prepared.method.start(prepared.model)
     resume = checkpoints.latest(folder / "checkpoints", digest) or 0
     trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers]
-    parameters = [parameter for parameter in prepared.model.parameters() if parameter.requires_grad]
+    groups = prepared.method.parameter_groups(prepared.model)
     with ExitStack() as stack:
         sinks = [stack.enter_context(tracker.open(folder, resume)) for tracker in trackers]
         training = Training(
             options=LoopOptions.of(spec, max(settled.accumulate, spec.accumulate)),
             model=prepared.model,
-            optimizer=make_optimizer(parameters, spec.learning_rate, spec.weight_decay),
+            optimizer=make_optimizer(groups, spec.learning_rate, spec.weight_decay),
+            method=prepared.method,
             objective=prepared.objective,
             plan=prepared.plan,
             groups=prepared.groups,
@@ -166,7 +171,7 @@ def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progres
             trunk=prepared.trunk,
         )
         state = run_steps(training, _restore(training, resume, digest, progress), progress)
-    return TrainedState(state, fresh, parameters)
+    return TrainedState(state, fresh)
 
 
 def _settle(spec: TrainSpec, prepared: Prepared, first: Sequence[Group], folder: Path, progress: Progress) -> Settled:
@@ -193,6 +198,7 @@ def _restore(training: Training, step: int, digest: str, progress: Progress) -> 
     saved = checkpoints.read(training.checkpoints, step)
     load_adapter_state(training.model, saved.adapter)
     load_optimizer_tensors(training.optimizer, saved.optimizer)
+    training.method.load_extra_state(training.model, saved.method)
     progress.say(f"resuming after step {step} of {training.plan.steps}")
     return saved.state
 

@@ -1,0 +1,63 @@
+"""An adapter folder and a base model give the very module that training had, whatever the method was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftType, get_peft_model
+
+from tunesmith import plugins
+from tunesmith.errors import ModelError, NotFound
+from tunesmith.models.adapter import CONFIG_FILE, load_adapter_state, read_adapter
+from tunesmith.models.method import Method
+
+__all__ = ["METHODS", "attach", "method_of"]
+
+METHODS = "tunesmith.models.methods"
+
+
+def attach(model: Any, folder: Path) -> Any:
+    """The base `model` with the adapter in `folder` on it, in evaluation mode, nothing trainable.
+
+    Modules inside `model` may be replaced and parameters exchanged for others, but no tensor of it is written to: a
+    structural copy that shares its tensors with other models is safe to attach to.
+
+    Raises ModelError when the folder is no adapter, its method is unknown, or a tensor does not fit the model.
+    """
+    adapter = read_adapter(folder)
+    own = method_of(adapter.config)
+    if own is not None:
+        attached = own.attach(model, adapter)
+    else:
+        try:
+            config = PeftConfig.from_pretrained(str(folder))
+            # peft warns when this differs from the loaded model's folder; tunesmith.json has the base's digest.
+            config.base_model_name_or_path = None
+            with torch.random.fork_rng(devices=[]):
+                attached = get_peft_model(model, config)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"The adapter in {folder} does not fit the model: {error}") from error
+        load_adapter_state(attached, adapter.tensors)
+    attached.requires_grad_(False)
+    return attached.eval()
+
+
+def method_of(config: dict[str, Any]) -> Method | None:
+    """The method, with its options, of an adapter in our own format; None for one in peft's.
+
+    Raises ModelError for a type that neither peft nor a plugin has.
+    """
+    name = str(config.get("peft_type", ""))
+    if name in PeftType.__members__ and "options" not in config:
+        return None
+    try:
+        method = plugins.load(METHODS, name.lower()).model_validate(config.get("options", {}))
+    except NotFound as error:
+        raise ModelError(
+            f"{CONFIG_FILE} names the method {name!r}, which is not known here.", hint=error.hint
+        ) from error
+    if not isinstance(method, Method):
+        raise ModelError(f"{METHODS}:{name.lower()} is not a method.")
+    return method
