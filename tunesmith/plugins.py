@@ -27,6 +27,7 @@ FOLDERS = (
     "tunesmith.train.trackers",
     "tunesmith.evaluate.metrics",
     "tunesmith.gate.rules",
+    "tunesmith.grade.graders",
 )
 
 

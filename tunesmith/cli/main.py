@@ -15,6 +15,7 @@ from tunesmith.cli import (
     doctor,
     evaluate,
     gate,
+    graders,
     models,
     plugins,
     prepare,
@@ -29,7 +30,7 @@ from tunesmith.cli.failures import explain
 __all__ = ["app", "main"]
 
 # Shown in this order by `tunesmith --help`.
-_COMMANDS = (run, prepare, train, evaluate, gate, release, serve, chat, runs, models, plugins, doctor, demo)
+_COMMANDS = (run, prepare, train, evaluate, gate, release, serve, chat, runs, graders, models, plugins, doctor, demo)
 
 
 class _Guarded(TyperGroup):

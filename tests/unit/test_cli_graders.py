@@ -1,0 +1,61 @@
+"""tunesmith graders: what a person sees when checking and trying a grader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.cli.main import app
+
+GRADER = "type: string_check\nname: mine\nreference: '{{item.expected}}'\n"
+
+
+@pytest.fixture
+def grader(tmp_path: Path) -> str:
+    (tmp_path / "grader.yaml").write_text(GRADER)
+    return str(tmp_path / "grader.yaml")
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["graders", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_valid_grader_and_its_score(grader: str, tmp_path: Path) -> None:
+    assert run("validate", grader) == (0, f"{grader}: a valid string_check grader\n", "")
+    (tmp_path / "item.json").write_text('{"expected": "paid"}')
+    assert run("run", grader, "--answer", "paid", "--item", str(tmp_path / "item.json"))[:2] == (0, "score 1\n")
+    code, shown, _ = run("run", grader, "--answer", "late", "--item", '{"expected": "paid"}', "--json")
+    assert (code, json.loads(shown)["score"]) == (0, 0.0)
+
+
+def test_an_unscored_answer_fails_and_says_why(grader: str) -> None:
+    code, shown, _ = run("run", grader, "--answer", "paid")
+    assert code == 1
+    assert shown.startswith("unscored (invalid_variable_error): {{item.expected}}: no 'expected'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "GRADER"], "--answer: is missing"),
+        (["run", "GRADER", "--answer", "a", "--item", "{"], "--item: cannot be read"),
+        (["run", "GRADER", "--answer", "a", "--item", "no-such-file"], "--item: cannot be read"),
+        (["validate", "no-such-file"], "there is no such file"),
+    ],
+)
+def test_mistakes_are_explained(grader: str, arguments: list[str], message: str) -> None:
+    code, _, complaint = run(*(grader if word == "GRADER" else word for word in arguments))
+    assert code == 1
+    assert message in complaint
+
+
+def test_a_grader_that_cannot_work(grader: str) -> None:
+    Path(grader).write_text("type: string_check\nrefrence: a\n")
+    code, _, complaint = run("validate", grader)
+    assert code == 1
+    assert "The string_check grader is not acceptable" in complaint
+    assert "reference" in complaint
