@@ -93,7 +93,7 @@ def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progres
     spec = track(recipe.evaluate)
     subject = EvaluationInput(
         contestants=contestants_of(spec, recipe.model.base, record.adapter_digest),
-        examples=dataset.examples(recipe.evaluate.split),
+        examples=tuple(example for example in dataset.examples(recipe.evaluate.split) if example.wanted),
         labels=dataset.manifest.labels,
         dataset_digest=dataset.manifest.digest,
     )

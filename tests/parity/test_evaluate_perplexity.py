@@ -22,7 +22,7 @@ from tunesmith.types.report import EvaluationReport
 
 def example(index: int, text: str, label: str) -> Example:
     messages = (Message(role="user", content=text), Message(role="assistant", content=label))
-    return Example(id=f"e{index}", source="rows.csv", line=index, conversation=Conversation(messages=messages))
+    return Example(id=f"e{index}", source="rows.csv", line=index, content=Conversation(messages=messages))
 
 
 EXAMPLES = (example(0, "charged twice", "fee"), example(1, "stolen!", "fraud"), example(2, "where is it", "fee"))

@@ -96,7 +96,7 @@ def example(index: int, text: str, label: str) -> Example:
         Message(role="user", content=text),
         Message(role="assistant", content=label),
     )
-    return Example(id=f"id{index}", source="rows.csv", line=index + 2, conversation=Conversation(messages=messages))
+    return Example(id=f"id{index}", source="rows.csv", line=index + 2, content=Conversation(messages=messages))
 
 
 EXAMPLES = (

@@ -16,7 +16,7 @@ DIGEST = "ab" * 32
 
 def example(text: str, line: int) -> Example:
     messages = (Message(role="user", content=text), Message(role="assistant", content="yes"))
-    return Example(id=f"{line:016d}", source="a.csv", line=line, conversation=Conversation(messages=messages))
+    return Example(id=f"{line:016d}", source="a.csv", line=line, content=Conversation(messages=messages))
 
 
 EXAMPLES = {"train": [example("a\u2028b", 1), example("ü", 2)], "test": [example("c", 3)]}

@@ -8,6 +8,7 @@ import typer
 
 from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
+from tunesmith.types.preference import Labelled, Preference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from tunesmith.types.conversation import Rendered
+    from tunesmith.types.preference import Row
 
 __all__ = ["command", "two_colours"]
 
@@ -53,10 +55,22 @@ def command(
         renderer = Renderer(resolve_base(checked.model, settings.home, progress).path)
         for example in stored.examples("train")[:show]:
             console.rule(f"{example.source}:{example.line}", style="dim")
-            console.print(two_colours(renderer.render(example.conversation), renderer.piece))
+            for title, conversation in zip(_titles(example.content), example.content.conversations, strict=True):
+                if title:
+                    console.print(f"{title}:", style="bold")
+                console.print(two_colours(renderer.render(conversation), renderer.piece))
         console.rule(style="dim")
         console.print(f"[{_TRAINED}]trained[/] and [{_UNTRAINED}]read only[/] tokens, divided by ·")
     console.print(f"next: tunesmith train {recipe}", markup=False)
+
+
+def _titles(content: Row) -> tuple[str, ...]:
+    """What each sequence of a row is; nothing for a plain conversation."""
+    if isinstance(content, Preference):
+        return ("chosen", "rejected")
+    if isinstance(content, Labelled):
+        return ("wanted" if content.label else "unwanted",)
+    return ("",)
 
 
 def two_colours(rendered: Rendered, piece: Callable[[int], str]) -> Text:

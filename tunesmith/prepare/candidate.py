@@ -12,12 +12,22 @@ __all__ = ["Candidate", "Dropped", "Sorted"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """An example, the split its source asks for, and its size once it is rendered."""
+    """An example, the split its source asks for, and once it is rendered the tokens of each of its sequences."""
 
     example: Example
     split: Literal["auto"] | SplitName
-    tokens: int = 0
+    sizes: tuple[int, ...] = ()
     trained_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all its sequences."""
+        return sum(self.sizes)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest sequence."""
+        return max(self.sizes, default=0)
 
     @property
     def where(self) -> str:

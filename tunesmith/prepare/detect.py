@@ -22,6 +22,9 @@ _OTHER_NAMES: Mapping[str, str] = {
     "messages": "chat",
     "chatml": "chat",
     "csv": "columns",
+    "dpo": "preference",
+    "pairs": "preference",
+    "labelled": "kto",
 }
 _SHAREGPT = (
     "ShareGPT's form (conversations with from and value) is not read yet",
@@ -79,13 +82,9 @@ def _refuse_unknown(rows: Sequence[Row], formats: dict[str, Format]) -> NoReturn
 
 def _known_elsewhere() -> tuple[tuple[str, str, str], ...]:
     """Key, message and fix for shapes that other tools write and that this version does not read."""
-    preference = "this is a preference pair, which supervised tuning does not read"
-    keep = "keep the prompt and the preferred answer as messages"
     return (
         ("conversations", *_SHAREGPT),
         ("conversation", *_SHAREGPT),
-        ("preferred_output", preference, keep),
-        ("chosen", preference, keep),
     )
 
 

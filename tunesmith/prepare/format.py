@@ -1,4 +1,4 @@
-"""The contract of a dataset format: recognises its rows by their keys, and reads one row into a conversation.
+"""The contract of a dataset format: recognises its rows by their keys, and reads each into what it says.
 
 A format is a plugin in `tunesmith.prepare.formats`: a frozen Value with `keys`, `score` and `parse`.
 """
@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tunesmith.errors import DataError, Problem
 from tunesmith.types.conversation import Conversation, Message
+from tunesmith.types.preference import Row
 
 __all__ = ["Format", "exchange", "kind_of", "metadata", "optional_text", "raise_problems", "required_text"]
 
@@ -26,8 +27,8 @@ class Format(Protocol):
     def score(self, row: Mapping[str, Any]) -> float:
         """How surely `row` is of this format: 1 its keys and their kinds fit, 0.5 only the keys, 0 not at all."""
 
-    def parse(self, row: Mapping[str, Any]) -> Conversation:
-        """The conversation of one row.
+    def parse(self, row: Mapping[str, Any]) -> Row:
+        """What one row says: a conversation, a preference, a judged answer or a prompt.
 
         Raises:
             DataError: all problems of the row, each with its field; file and line are added by the caller.

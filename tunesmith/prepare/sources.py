@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tunesmith.errors import Problem, nearest
+from tunesmith.errors import DataError, Problem, nearest
 from tunesmith.prepare.candidate import Candidate
 from tunesmith.prepare.detect import choose_format
 from tunesmith.prepare.problems import Problems
@@ -56,7 +56,7 @@ def find_sources(sources: tuple[SourceSpec, ...], base_dir: Path) -> tuple[Path,
 
 
 def parse_sources(sources: tuple[SourceSpec, ...], paths: tuple[Path, ...]) -> Parsed:
-    """Every row of every source as a candidate with its conversation.
+    """Every row of every source as a candidate with its content; all rows are of one kind.
 
     Raises:
         DataError: the problems of all files together, the first twenty shown and the others counted.
@@ -70,7 +70,19 @@ def parse_sources(sources: tuple[SourceSpec, ...], paths: tuple[Path, ...]) -> P
             candidates.extend(read)
             files.append(SourceFile(path=source.path, digest=digest_file(path), format=kind, rows=len(read)))
     problems.raise_if_any()
+    _refuse_a_mixture(candidates)
     return Parsed(tuple(candidates), tuple(files))
+
+
+def _refuse_a_mixture(candidates: list[Candidate]) -> None:
+    """An objective trains on one kind of rows."""
+    first = candidates[0].example
+    for row in candidates:
+        shape = row.example.content.shape
+        if shape != first.content.shape:
+            message = f"holds {shape} rows, while {first.source} holds {first.content.shape} rows"
+            fix = "keep one kind of rows in prepare.sources; train the other kind with a recipe of its own"
+            raise DataError([Problem(message, file=row.example.source, line=row.example.line, fix=fix)])
 
 
 def _parse(source: SourceSpec, path: Path, problems: Problems) -> tuple[list[Candidate], str]:
@@ -79,9 +91,9 @@ def _parse(source: SourceSpec, path: Path, problems: Problems) -> tuple[list[Can
     candidates = []
     for row in table.rows:
         with problems.collecting(source.path, row.line, row.within):
-            conversation = form.parse(row.fields)
-            identity = conversation.content_digest()[:16]
-            example = Example(id=identity, source=source.path, line=row.line, conversation=conversation)
+            content = form.parse(row.fields)
+            identity = content.content_digest()[:16]
+            example = Example(id=identity, source=source.path, line=row.line, content=content)
             candidates.append(Candidate(example, source.split))
     return candidates, f"{name} ({table.container})"
 

@@ -34,12 +34,13 @@ from tunesmith.types.dataset import (
     SplitName,
     SplitStatistics,
 )
+from tunesmith.types.preference import Labelled
 from tunesmith.types.recipe import PrepareSpec
 from tunesmith.types.tracked import track, unread
 
 __all__ = ["PREPARE_VERSION", "Renders", "dataset_digest", "prepare"]
 
-PREPARE_VERSION = 1
+PREPARE_VERSION = 2
 """Part of every dataset's digest: raise it when the same input would give another dataset."""
 
 
@@ -115,15 +116,15 @@ def prepare(
 
 def _with_system_prompt(spec: PrepareSpec, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     answers = [row.example.conversation.reference for row in candidates]
-    system = expand_system(spec.system, find_labels(answers), len(set(answers)))
+    system = expand_system(spec.system, _labels(candidates), len(set(answers)))
     if system is None:
         return tuple(candidates)
     return tuple(_opened_with(row, system) for row in candidates)
 
 
 def _opened_with(row: Candidate, system: str) -> Candidate:
-    conversation = with_system(row.example.conversation, system)
-    changed = {"id": conversation.content_digest()[:16], "conversation": conversation}
+    content = with_system(row.example.content, system)
+    changed = {"id": content.content_digest()[:16], "content": content}
     return replace(row, example=row.example.model_copy(update=changed))
 
 
@@ -131,9 +132,15 @@ def _usable_rows(spec: PrepareSpec, candidates: Sequence[Candidate], renderer: R
     rendered, complaint = _rendered(candidates, renderer, progress)
     short = drop_too_long(rendered.kept, spec.max_tokens)
     unique = drop_duplicates(short.kept, spec.deduplicate)
-    labels = find_labels([row.example.conversation.reference for row in unique.kept])
-    rows = assign_splits(unique.kept, spec.split, classification=bool(labels))
+    rows = assign_splits(unique.kept, spec.split, classification=bool(_labels(unique.kept)))
     return _Usable(rows, rendered.dropped + short.dropped + unique.dropped, _used_splits(spec), complaint)
+
+
+def _labels(rows: Sequence[Candidate]) -> tuple[str, ...]:
+    """The labels when this is classification; two answers that are compared or judged are no labels."""
+    if any(row.example.content.shape in ("preference", "labelled") for row in rows):
+        return ()
+    return find_labels([row.example.conversation.reference for row in rows])
 
 
 def _rendered(candidates: Sequence[Candidate], renderer: Renders, progress: Progress) -> tuple[Sorted, str]:
@@ -144,8 +151,9 @@ def _rendered(candidates: Sequence[Candidate], renderer: Renders, progress: Prog
     with progress.task("rendering", total=len(candidates)) as task:
         for row in candidates:
             try:
-                ids = renderer.render(row.example.conversation)
-                kept.append(replace(row, tokens=len(ids.token_ids), trained_tokens=ids.trained_tokens))
+                found = [renderer.render(conversation) for conversation in row.example.content.conversations]
+                sizes = tuple(len(ids.token_ids) for ids in found)
+                kept.append(replace(row, sizes=sizes, trained_tokens=sum(ids.trained_tokens for ids in found)))
             except RenderingError as error:
                 dropped.append(Dropped(row, "unrenderable"))
                 complaint = complaint or f"{row.where}: {error}"
@@ -193,7 +201,7 @@ def _empty_split(name: SplitName, ledger: Ledger) -> Problem:
 
 def _proven(rows: Sequence[Candidate], renderer: Renders, progress: Progress) -> RenderingProof:
     progress.say(f"proving that {len(rows)} rows are rendered as they will be served")
-    proof = renderer.prove([row.example.conversation for row in rows])
+    proof = renderer.prove([conversation for row in rows for conversation in row.example.content.conversations])
     failed = [
         f"{check.name} ({check.detail or f'{check.checked} checked'})" for check in proof.checks if not check.passed
     ]
@@ -209,10 +217,11 @@ def _manifest(
     digest: str, files: tuple[SourceFile, ...], rows: Sequence[Candidate], ledger: Ledger, proof: RenderingProof
 ) -> DatasetManifest:
     conversations = [row.example.conversation for row in rows]
-    labels = find_labels([conversation.reference for conversation in conversations])
+    labels = _labels(rows)
     names = [name for name in SPLITS if any(row.split == name for row in rows)]
     return DatasetManifest(
         digest=digest,
+        shape=rows[0].example.content.shape,
         sources=files,
         splits={name: _statistics([row for row in rows if row.split == name], labels) for name in names},
         ledger=ledger,
@@ -223,12 +232,14 @@ def _manifest(
 
 
 def _statistics(rows: Sequence[Candidate], labels: Sequence[str]) -> SplitStatistics:
-    """Sizes of one split, and for classification how often each label occurs in it."""
-    answers = Counter(row.example.conversation.reference for row in rows)
+    """Sizes of one split, and how often each label occurs in it (classification), or each judgement."""
+    contents = [row.example.content for row in rows]
+    judged = Counter("wanted" if content.label else "unwanted" for content in contents if isinstance(content, Labelled))
+    answers = Counter(row.example.conversation.reference for row in rows) if labels else judged
     return SplitStatistics(
         rows=len(rows),
         tokens=sum(row.tokens for row in rows),
         trained_tokens=sum(row.trained_tokens for row in rows),
-        longest=max(row.tokens for row in rows),
-        labels=dict(sorted(answers.items())) if labels else {},
+        longest=max(row.longest for row in rows),
+        labels=dict(sorted(answers.items())),
     )

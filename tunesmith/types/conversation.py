@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
 from tunesmith.types.base import Value
 
-__all__ = ["Conversation", "FunctionCall", "Message", "Rendered", "Role", "Span", "ToolCall"]
+__all__ = ["Conversation", "FunctionCall", "Message", "Rendered", "Role", "Shape", "Span", "ToolCall"]
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
+Shape = Literal["conversation", "preference", "labelled", "prompt"]
+"""The kinds of rows a dataset can have; all rows of one dataset are of the same kind."""
 
 
 class FunctionCall(Value):
@@ -48,9 +50,16 @@ class Message(Value):
 class Conversation(Value):
     """Messages in order, with the tools offered to the model and free metadata (never rendered)."""
 
+    shape: ClassVar[Shape] = "conversation"
+
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
     metadata: dict[str, str] = {}
+
+    @property
+    def conversations(self) -> tuple[Conversation, ...]:
+        """What is rendered and trained of this row: itself."""
+        return (self,)
 
     @property
     def prompt(self) -> tuple[Message, ...]:

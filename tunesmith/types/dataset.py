@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from tunesmith.types.base import Value
-from tunesmith.types.conversation import Conversation
+from tunesmith.types.conversation import Conversation, Shape
+from tunesmith.types.preference import Labelled, Row
 
 __all__ = [
     "SPLITS",
@@ -27,12 +28,22 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Example(Value):
-    """One usable row. `id` is the first 16 hex digits of the conversation's digest; `line` counts from 1."""
+    """One usable row. `id` is the first 16 hex digits of the content's digest; `line` counts from 1."""
 
     id: str
     source: str
     line: int
-    conversation: Conversation
+    content: Row
+
+    @property
+    def conversation(self) -> Conversation:
+        """The row as a conversation with the wanted answer (for a judged answer: with that one, wanted or not)."""
+        return self.content.conversations[0]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the conversation's answer is one to expect; False for a judged answer that is unwanted."""
+        return not isinstance(self.content, Labelled) or self.content.label
 
 
 class Drop(Value):
@@ -101,7 +112,10 @@ class SourceFile(Value):
 
 
 class SplitStatistics(Value):
-    """Sizes of one split; `labels` counts distinct answers when there are at most 200 of them, else it is empty."""
+    """Sizes of one split; `labels` counts distinct answers when there are at most 200 of them, else it is empty.
+
+    For judged answers it counts the wanted and the unwanted ones.
+    """
 
     rows: int
     tokens: int
@@ -113,10 +127,12 @@ class SplitStatistics(Value):
 class DatasetManifest(Value):
     """Everything known about a prepared dataset. `digest` addresses it under home/datasets.
 
-    `split_digests` are the SHA-256 of the splits' files, by which a damaged dataset is noticed.
+    `split_digests` are the SHA-256 of the splits' files, by which a damaged dataset is noticed. `shape` is the kind of
+    all its rows.
     """
 
     digest: str
+    shape: Shape = "conversation"
     sources: tuple[SourceFile, ...]
     splits: dict[SplitName, SplitStatistics]
     ledger: Ledger

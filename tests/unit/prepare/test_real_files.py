@@ -45,6 +45,8 @@ def test_banking77(tmp_path: Path, renderer: Any) -> None:
         ("azure_finetuning/sft_stock_toolcall_training.jsonl", 86, "chat (jsonl)"),
         ("azure_finetuning/sft_stock_toolcall_validation.jsonl", 10, "chat (jsonl)"),
         ("self_instruct/seed_tasks.jsonl", 175, "instruction (jsonl)"),
+        ("azure_finetuning/dpo_orca_validation.jsonl", 284, "preference (jsonl)"),
+        ("peer_fixtures/soup_dpo_sample.jsonl", 8, "preference (jsonl)"),
     ],
 )
 def test_detected_formats(path: str, rows: int, form: str, tmp_path: Path, renderer: Any) -> None:
@@ -63,7 +65,6 @@ def test_gsm8k_with_columns(tmp_path: Path, renderer: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "line", "message"),
     [
-        ("azure_finetuning/dpo_orca_validation.jsonl", 1, "preference pair"),
         ("azure_finetuning/rft_countdown_train_100.jsonl", 1, "no assistant message"),
         ("mt_bench/dummy_conversation.json", 2, "not read yet"),
         ("peer_fixtures/axolotl_conversation.json", 1, "not read yet"),

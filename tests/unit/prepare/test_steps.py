@@ -23,8 +23,8 @@ from tunesmith.types.recipe import SplitSpec
 def row(prompt: str, answer: str, split: str = "auto", line: int = 1, tokens: int = 4) -> Candidate:
     messages = (Message(role="user", content=prompt), Message(role="assistant", content=answer))
     conversation = Conversation(messages=messages, metadata={"line": str(line)})
-    example = Example(id=conversation.content_digest()[:16], source="a.csv", line=line, conversation=conversation)
-    return Candidate(example, split, tokens)  # type: ignore[arg-type]  # the literals are given as text
+    example = Example(id=conversation.content_digest()[:16], source="a.csv", line=line, content=conversation)
+    return Candidate(example, split, (tokens,))  # type: ignore[arg-type]  # the literals are given as text
 
 
 def test_normalised_is_nfkc_case_folded_and_collapsed() -> None:

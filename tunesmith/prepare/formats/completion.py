@@ -22,8 +22,8 @@ class Completion(Value):
         return ("prompt", "completion")
 
     def score(self, row: Mapping[str, Any]) -> float:
-        """1 for two texts, 0.5 when both keys are there with another kind of value."""
-        if not all(key in row for key in self.keys):
+        """1 for two texts, 0.5 when both keys are there with another kind of value; 0 for judged answers."""
+        if not all(key in row for key in self.keys) or isinstance(row.get("label"), bool):
             return 0.0
         return 1.0 if all(isinstance(row[key], str) for key in self.keys) else 0.5
 

@@ -1,4 +1,4 @@
-"""What a conversation says, as keys that compare equal when two rows say the same."""
+"""What a row says, as keys that compare equal when two rows say the same."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Iterable
 
 from tunesmith.types.base import digest_json
-from tunesmith.types.conversation import Conversation, Message
+from tunesmith.types.conversation import Message
+from tunesmith.types.preference import Labelled, Preference, Prompt, Row
 
-__all__ = ["answer_key", "normalised", "prompt_key"]
+__all__ = ["answer_key", "normalised", "prompt_key", "subject_key"]
 
 
 def normalised(text: str) -> str:
@@ -17,15 +18,39 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def prompt_key(conversation: Conversation, *, exact: bool = False) -> str:
-    """Digest of everything before the last assistant message, with the tools; metadata plays no part."""
-    tools = json.dumps(conversation.tools, sort_keys=True)
-    return digest_json([tools, *_said(conversation.prompt, exact=exact)])
+def prompt_key(content: Row, *, exact: bool = False) -> str:
+    """Digest of everything before the answer (a conversation's last assistant message), with the tools.
+
+    Metadata plays no part.
+    """
+    tools = json.dumps(content.tools, sort_keys=True)
+    return digest_json([tools, *_said(content.prompt, exact=exact)])
 
 
-def answer_key(conversation: Conversation, *, exact: bool = False) -> str:
-    """Digest of the last assistant message and whatever follows it."""
-    return digest_json(_said(conversation.messages[len(conversation.prompt) :], exact=exact))
+def subject_key(content: Row, *, exact: bool = False) -> str:
+    """Digest of what the row gives an answer or a judgement to: rows that share it repeat or contradict each other.
+
+    The prompt of a conversation; prompt and both answers, in either order, of a preference; prompt and answer of a
+    judged answer.
+    """
+    prompt = prompt_key(content, exact=exact)
+    if isinstance(content, Preference):
+        answers = (_said(answer, exact=exact) for answer in (content.chosen, content.rejected))
+        return digest_json([prompt, *sorted(map(digest_json, answers))])
+    if isinstance(content, Labelled):
+        return digest_json([prompt, _said(content.completion, exact=exact)])
+    return prompt
+
+
+def answer_key(content: Row, *, exact: bool = False) -> str:
+    """Digest of what the row says of its subject: the answer, which of two answers is better, whether it is wanted."""
+    if isinstance(content, Preference):
+        return digest_json([_said(answer, exact=exact) for answer in (content.chosen, content.rejected)])
+    if isinstance(content, Labelled):
+        return digest_json(content.label)
+    if isinstance(content, Prompt):
+        return digest_json(content.reference if exact else normalised(content.reference))
+    return digest_json(_said(content.messages[len(content.prompt) :], exact=exact))
 
 
 def _said(messages: Iterable[Message], *, exact: bool) -> list[list[object]]:

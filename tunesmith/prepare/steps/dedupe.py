@@ -10,6 +10,9 @@ training rows; within each of them the first row in file order. So a row shared 
     same prompt, different answer                       -> conflicting_answer
 
 Data with several good answers to one prompt (sampled completions) needs `deduplicate: off`.
+
+Preferences and judged answers may share a prompt. Of those only rows about the very same answers are duplicates or
+contradict each other (by the table above); a prompt that a test or validation row has is still left out of training.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from tunesmith.prepare.candidate import Candidate, Dropped, Sorted
-from tunesmith.prepare.steps.content import answer_key, prompt_key
+from tunesmith.prepare.steps.content import answer_key, prompt_key, subject_key
 
 __all__ = ["drop_duplicates"]
 
@@ -26,17 +29,22 @@ _PRIORITY = ("test", "validation", "auto", "train")
 
 
 def drop_duplicates(candidates: Iterable[Candidate], mode: Literal["off", "exact", "normalised"]) -> Sorted:
-    """Keep one row for each prompt; `normalised` compares after case folding, NFKC and white-space collapse."""
+    """Keep one row for each subject; `normalised` compares after case folding, NFKC and white-space collapse."""
     rows = tuple(candidates)
     if mode == "off":
         return Sorted(rows, ())
     exact = mode == "exact"
     first: dict[str, Candidate] = {}
+    homes: dict[str, Candidate] = {}
     reasons: dict[int, str] = {}
     for index in sorted(range(len(rows)), key=lambda index: _PRIORITY.index(rows[index].split)):
-        kept = first.setdefault(prompt_key(rows[index].example.conversation, exact=exact), rows[index])
-        if kept is not rows[index]:
-            reasons[index] = _reason(kept, rows[index], exact=exact)
+        row, content = rows[index], rows[index].example.content
+        kept = first.setdefault(subject_key(content, exact=exact), row)
+        home = homes.setdefault(prompt_key(content, exact=exact), row)
+        if kept is not row:
+            reasons[index] = _reason(kept, row, exact=exact)
+        elif home.split != row.split:
+            reasons[index] = _duplicate(home, row)
     return Sorted(
         tuple(row for index, row in enumerate(rows) if index not in reasons),
         tuple(Dropped(rows[index], reasons[index]) for index in sorted(reasons)),
@@ -44,8 +52,10 @@ def drop_duplicates(candidates: Iterable[Candidate], mode: Literal["off", "exact
 
 
 def _reason(kept: Candidate, other: Candidate, *, exact: bool) -> str:
-    answers = (answer_key(row.example.conversation, exact=exact) for row in (kept, other))
-    if len(set(answers)) > 1:
-        return "conflicting_answer"
+    answers = (answer_key(row.example.content, exact=exact) for row in (kept, other))
+    return "conflicting_answer" if len(set(answers)) > 1 else _duplicate(kept, other)
+
+
+def _duplicate(kept: Candidate, other: Candidate) -> str:
     crosses = kept.split != other.split and kept.split in ("test", "validation")
     return f"duplicate_of_{kept.split}" if crosses else "duplicate"

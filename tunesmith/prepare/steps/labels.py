@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from tunesmith.errors import DataError, Problem
 from tunesmith.types.conversation import Conversation, Message
+from tunesmith.types.preference import Labelled, Preference, Prompt
 
 __all__ = ["MOST_LABELS", "expand_system", "find_labels", "shared_system", "with_system"]
 
 MOST_LABELS = 200
 _PLACEHOLDER = "{labels}"
+
+Content = TypeVar("Content", Conversation, Preference, Labelled, Prompt, Conversation | Preference | Labelled | Prompt)
 
 
 def find_labels(answers: Sequence[str]) -> tuple[str, ...]:
@@ -38,15 +42,16 @@ def expand_system(system: str | None, labels: Sequence[str], distinct_answers: i
     return system.replace(_PLACEHOLDER, ", ".join(labels))
 
 
-def with_system(conversation: Conversation, system: str | None) -> Conversation:
-    """The conversation with `system` instead of its opening system messages; unchanged when `system` is None."""
+def with_system(content: Content, system: str | None) -> Content:
+    """The row with `system` instead of its opening system messages; unchanged when `system` is None."""
     if system is None:
-        return conversation
-    messages = conversation.messages
+        return content
+    field = "messages" if isinstance(content, Conversation | Prompt) else "prompt"
+    messages: tuple[Message, ...] = getattr(content, field)
     while messages and messages[0].role in ("system", "developer"):
         messages = messages[1:]
     opening = Message(role="system", content=system)
-    return conversation.model_copy(update={"messages": (opening, *messages)})
+    return content.model_copy(update={field: (opening, *messages)})
 
 
 def shared_system(conversations: Iterable[Conversation]) -> str | None:

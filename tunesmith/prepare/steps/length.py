@@ -10,9 +10,9 @@ __all__ = ["drop_too_long"]
 
 
 def drop_too_long(candidates: Iterable[Candidate], max_tokens: int) -> Sorted:
-    """Keep rows of at most `max_tokens` rendered tokens; the reason of the others is too_long."""
+    """Keep rows whose longest sequence has at most `max_tokens` tokens; the reason of the others is too_long."""
     rows = tuple(candidates)
     return Sorted(
-        tuple(row for row in rows if row.tokens <= max_tokens),
-        tuple(Dropped(row, "too_long") for row in rows if row.tokens > max_tokens),
+        tuple(row for row in rows if row.longest <= max_tokens),
+        tuple(Dropped(row, "too_long") for row in rows if row.longest > max_tokens),
     )

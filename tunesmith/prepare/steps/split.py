@@ -49,7 +49,7 @@ def _strata(candidates: Sequence[Candidate], seed: int, *, stratified: bool) -> 
     groups: dict[str, _Group] = defaultdict(list)
     for index, candidate in enumerate(candidates):
         if candidate.split == "auto":
-            groups[prompt_key(candidate.example.conversation)].append(index)
+            groups[prompt_key(candidate.example.content)].append(index)
     strata: dict[str, list[_Group]] = defaultdict(list)
     for key in sorted(groups, key=lambda key: digest_bytes(f"{seed}:{key}".encode())):
         answers = (candidates[index].example.conversation.reference for index in groups[key])
