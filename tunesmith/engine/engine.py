@@ -91,5 +91,8 @@ class Engine(Protocol):
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters."""
 
+    def adapter_bytes(self) -> dict[str, int]:
+        """Digest -> memory that a loaded adapter takes in this process beside the base model."""
+
     async def close(self) -> None:
         """Stop; running requests end with EngineError."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftType, get_peft_model
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig, PeftType, get_peft_model
 
 from tunesmith import plugins
 from tunesmith.errors import ModelError, NotFound
@@ -32,16 +33,25 @@ def attach(model: Any, folder: Path) -> Any:
         attached = own.attach(model, adapter)
     else:
         try:
-            config = PeftConfig.from_pretrained(str(folder))
-            # peft warns when this differs from the loaded model's folder; tunesmith.json has the base's digest.
-            config.base_model_name_or_path = None
             with torch.random.fork_rng(devices=[]):
-                attached = get_peft_model(model, config)
+                attached = get_peft_model(model, _peft_config(adapter.config))
+        except ModelError:
+            raise
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"The adapter in {folder} does not fit the model: {error}") from error
         load_adapter_state(attached, adapter.tensors)
     attached.requires_grad_(False)
     return attached.eval()
+
+
+def _peft_config(config: dict[str, Any]) -> PeftConfig:
+    """The configuration as peft's own value; peft itself would ignore options that it does not know."""
+    name = config["peft_type"]
+    known = {field.name for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[name])}
+    if unknown := sorted(set(config) - known):
+        raise ModelError(f"{CONFIG_FILE} has options that {name} does not have: {', '.join(unknown)}.")
+    # peft warns when this differs from the loaded model's folder; tunesmith.json has the base's digest.
+    return PeftConfig.from_peft_type(**config | {"base_model_name_or_path": None, "inference_mode": True})
 
 
 def method_of(config: dict[str, Any]) -> Method | None:

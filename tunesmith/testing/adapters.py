@@ -1,4 +1,4 @@
-"""Random LoRA adapters in peft's format, made in a moment: for tests of whatever loads or serves adapters."""
+"""Random adapters in peft's format, made in a moment: for tests of whatever loads or serves adapters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, OFTConfig, PeftConfig, get_peft_model
 
 from tunesmith.models.adapter import adapter_digest
 from tunesmith.models.weights import load_base
 
-__all__ = ["make_adapter"]
+__all__ = ["VARIANTS", "make_adapter", "make_peft_adapter", "make_variant"]
 
 
 def make_adapter(
@@ -26,15 +26,37 @@ def make_adapter(
 ) -> str:
     """Write an adapter of the model in `base` whose B factors are normal with deviation 0.2; returns its digest."""
     chosen = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(r=rank, lora_alpha=16, target_modules=chosen, use_rslora=rslora)
+    return make_peft_adapter(base, folder, config, seed=seed, randomise="lora_B")
+
+
+VARIANTS: tuple[str, ...] = ("dora", "ia3", "oft")
+"""Methods that `make_variant` knows and that are more than a plain LoRA."""
+
+
+def make_variant(base: Path, folder: Path, kind: str, *, seed: int = 0) -> str:
+    """Write a random adapter of one of `VARIANTS`; returns its digest."""
+    configs: dict[str, PeftConfig] = {
+        "dora": LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", use_dora=True),
+        "ia3": IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        "oft": OFTConfig(r=0, oft_block_size=4, target_modules=["q_proj", "v_proj"], bias="none"),
+    }
+    return make_peft_adapter(base, folder, configs[kind], seed=seed)
+
+
+def make_peft_adapter(base: Path, folder: Path, config: PeftConfig, *, seed: int = 0, randomise: str = "") -> str:
+    """Write an adapter of any kind that peft knows; returns its digest.
+
+    Trained tensors with `randomise` in their name get normal noise of deviation 0.2, so that the adapter has an effect.
+    """
     with torch.random.fork_rng(), warnings.catch_warnings():
         # peft still asks transformers by a name that transformers is about to drop.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*is_gradient_checkpointing.*")
         torch.manual_seed(seed)
-        config = LoraConfig(r=rank, lora_alpha=16, target_modules=chosen, use_rslora=rslora)
         model = get_peft_model(load_base(base, "float32"), config)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(0.0, 0.2)
+                if parameter.requires_grad and randomise in name:
+                    parameter += 0.2 * torch.randn_like(parameter)
         model.save_pretrained(folder)
     return adapter_digest(folder)

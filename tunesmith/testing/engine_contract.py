@@ -22,7 +22,9 @@ __all__ = [
     "Answer",
     "Subject",
     "adapters_are_what_they_claim",
+    "adapters_come_and_go_beside_answers",
     "adapters_mix_in_a_batch",
+    "adapters_say_what_they_weigh",
     "answer",
     "bad_requests_are_refused",
     "closing_ends_running_requests",
@@ -193,6 +195,36 @@ async def adapters_mix_in_a_batch(subject: Subject) -> None:
     _refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], adapter=gone), EngineError)
 
 
+async def adapters_come_and_go_beside_answers(subject: Subject) -> None:
+    """Loading and unloading adapters changes no answer and no score of those that stay."""
+    (first, path), *others = subject.adapters.items()
+    await subject.engine.load_adapter(first, path)
+    said = await answer(subject, subject.prompts[0], adapter=first)
+    plain = await answer(subject, subject.prompts[0])
+    score = await subject.engine.score(subject.prompts[0], said.token_ids, first)
+    running = [asyncio.create_task(answer(subject, subject.prompts[0], adapter=name)) for name in (first, None) * 3]
+    for digest, folder in others:
+        await subject.engine.load_adapter(digest, folder)
+        running.append(asyncio.create_task(answer(subject, subject.prompts[0], adapter=first)))
+    for digest, _ in others:
+        await subject.engine.unload_adapter(digest)
+    for found in await asyncio.gather(*running):
+        assert found.token_ids in (said.token_ids, plain.token_ids)
+    again = await subject.engine.score(subject.prompts[0], said.token_ids, first)
+    assert all(abs(old - new) < _LOGPROB_TOLERANCE for old, new in zip(score, again, strict=True))
+    assert (await answer(subject, subject.prompts[0])).token_ids == plain.token_ids
+
+
+async def adapters_say_what_they_weigh(subject: Subject) -> None:
+    """`adapter_bytes` names exactly the loaded adapters, each with a number that is not negative."""
+    assert subject.engine.adapter_bytes() == {}
+    for digest, path in subject.adapters.items():
+        await subject.engine.load_adapter(digest, path)
+    found = subject.engine.adapter_bytes()
+    assert tuple(found) == subject.engine.adapters()
+    assert all(size >= 0 for size in found.values())
+
+
 async def adapters_are_what_they_claim(subject: Subject) -> None:
     """A folder with another digest is refused; unloading what is not loaded is NotFound."""
     path = next(iter(subject.adapters.values()))
@@ -243,6 +275,8 @@ CHECKS: tuple[Check, ...] = (
     too_long_is_refused_alone,
     bad_requests_are_refused,
     adapters_mix_in_a_batch,
+    adapters_come_and_go_beside_answers,
+    adapters_say_what_they_weigh,
     adapters_are_what_they_claim,
     closing_ends_running_requests,
 )

@@ -11,8 +11,9 @@ import torch
 from tunesmith.engine.admission import check_request, check_score
 from tunesmith.engine.backends._jobs import generation, scoring
 from tunesmith.engine.backends._loop import Loop
-from tunesmith.engine.backends._lora import LoraWeights, read_lora
+from tunesmith.engine.backends._lora import LoraWeights
 from tunesmith.engine.backends._packed import PackedModel, Slice
+from tunesmith.engine.backends._variants import Variant
 from tunesmith.engine.detokenise import Codec
 from tunesmith.engine.engine import GenerationRequest, TokenEvent
 from tunesmith.engine.outbox import Outbox
@@ -38,7 +39,9 @@ class EmbeddedEngine:
         self._loop = Loop(model, limits, threads)
         self._context = min(model.context, limits.kv_tokens)
         self._probe_start = limits.kv_tokens
-        self._available: set[str] = set()
+        # In the loop's thread, whose number of processor threads decides the order of sums.
+        self._base_probe = self._loop.call(lambda: self._probe(None)).result()
+        self._available: dict[str, int] = {}  # digest -> bytes
         self._closed = False
 
     @property
@@ -79,22 +82,26 @@ class EmbeddedEngine:
         self._check_open()
         if digest in self._available:
             return
-        weights = await asyncio.to_thread(self._read, digest, path)
+        adapter = await asyncio.to_thread(self._read, digest, path)
         self._check_open()
-        await asyncio.wrap_future(self._loop.call(lambda: self._install(digest, weights)))
-        self._available.add(digest)
+        await asyncio.wrap_future(self._loop.call(lambda: self._install(digest, adapter)))
+        self._available[digest] = self._model.adapters.nbytes(adapter)
 
     async def unload_adapter(self, digest: str) -> None:
         """Refuse new requests for the adapter, let running ones finish, then free it."""
         self._check_open()
         if digest not in self._available:
             raise NotFound(f"The adapter {digest!r} is not loaded.")
-        self._available.remove(digest)
+        del self._available[digest]
         await asyncio.wrap_future(self._loop.unload(digest))
 
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters, sorted."""
         return tuple(sorted(self._available))
+
+    def adapter_bytes(self) -> dict[str, int]:
+        """Memory each loaded adapter takes beside the base model."""
+        return dict(sorted(self._available.items()))
 
     async def close(self) -> None:
         """Stop the thread; unfinished requests end with EngineError. Closing twice is fine."""
@@ -120,7 +127,7 @@ class EmbeddedEngine:
         if self._closed:
             raise EngineError("The engine was closed.")
 
-    def _read(self, digest: str, path: Path) -> LoraWeights:
+    def _read(self, digest: str, path: Path) -> LoraWeights | Variant:
         found = adapter_digest(path)
         if found != digest:
             raise ModelError(f"The adapter in {path} has the digest {found}, not {digest}: it was changed or replaced.")
@@ -130,21 +137,31 @@ class EmbeddedEngine:
                 f"The adapter in {path} was tuned on the base {identity.base!r} ({identity.base_digest[:12]}); "
                 f"this engine runs {self._base_digest[:12]}."
             )
-        return read_lora(path, self._model.model)
+        return self._model.adapters.read(path)
 
-    def _install(self, digest: str, weights: LoraWeights) -> None:
+    def _install(self, digest: str, adapter: LoraWeights | Variant) -> None:
         if digest in self._model.adapters.names():
             return
-        self._model.adapters.add(digest, weights)
+        self._model.adapters.add(digest, adapter)
         try:
-            difference = float((self._probe(digest) - self._probe(None)).abs().max())
-            if not difference > 0.0:
-                raise ModelError(
-                    f"The adapter {digest[:12]} changes nothing: a probe prompt has the logits of the base model."
-                )
+            self._check_effect(digest)
         except BaseException:
             self._model.adapters.remove(digest)
             raise
+
+    def _check_effect(self, digest: str) -> None:
+        """The adapter changes the logits of a probe prompt to other finite ones, and the base's stay bit-equal."""
+        probe = self._probe(digest)
+        if not bool(torch.isfinite(probe).all()):
+            raise ModelError(f"The adapter {digest[:12]} gives logits that are not finite.")
+        if torch.equal(probe, self._base_probe):
+            raise ModelError(
+                f"The adapter {digest[:12]} changes nothing: a probe prompt has the logits of the base model."
+            )
+        if not torch.equal(self._probe(None), self._base_probe):
+            broken = EngineError(f"Loading the adapter {digest[:12]} changed the base model; the engine has stopped.")
+            self._loop.fail(broken)
+            raise broken
 
     def _probe(self, adapter: str | None) -> torch.Tensor:
         ids = [index % self._model.vocabulary for index in range(1, PROBE_TOKENS + 1)]

@@ -74,6 +74,10 @@ class Loop:
         self._inbox.put(begin)
         return future
 
+    def fail(self, error: EngineError) -> None:
+        """End every job with `error` and take no more. Only to be called in the thread (see `call`)."""
+        self._stop(error)
+
     def close(self) -> None:
         """Stop after the current step; unfinished jobs end with EngineError. Waits for the thread."""
         self._inbox.put(self._close)

@@ -19,21 +19,23 @@ from torch import Tensor, nn
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import CONFIG_FILE, read_weights
 
-__all__ = ["ActiveAdapters", "Factors", "LoraWeights", "read_lora"]
+__all__ = ["ActiveAdapters", "Factors", "LoraWeights", "is_plain_lora", "read_lora", "refuse_another_base"]
 
 _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight$")
 
-# Settings of peft that change the mathematics beyond B @ A; each at the value under which it does nothing.
-_PLAIN: Mapping[str, tuple[Any, ...]] = {
-    "use_dora": (False, None),
-    "use_qalora": (False, None),
-    "lora_bias": (False, None),
-    "bias": ("none", None),
-    "modules_to_save": (None, []),
-    "trainable_token_indices": (None, [], {}),
-    "target_parameters": (None, []),
-    "layer_replication": (None, []),
-}
+# Settings of peft that change nothing of B @ A (or that are read below); any other one must be unset for the fast path.
+_HARMLESS = frozenset(
+    {
+        "alpha_pattern", "auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying", "eva_config",
+        "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern",
+        "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_config",
+        "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+        "runtime_config", "target_modules", "task_type", "use_rslora",
+    }
+)  # fmt: skip
+_UNSET: tuple[Any, ...] = (None, False, "none", [], {})
+# Starts that leave the base's weights alone; the others (pissa, olora, corda, loftq, lora_ga) subtract from them.
+_KEEPS_BASE: tuple[Any, ...] = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 
 
 class Factors(NamedTuple):
@@ -44,6 +46,25 @@ class Factors(NamedTuple):
 
 
 LoraWeights = Mapping[str, Factors]
+
+
+def is_plain_lora(folder: Path) -> bool:
+    """Whether the adapter in `folder` is a LoRA whose whole mathematics is B @ A."""
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    return config.get("peft_type") == "LORA" and not _beyond_low_rank(config)
+
+
+def refuse_another_base(folder: Path) -> None:
+    """Raise ModelError for an adapter whose start changed the base: on the base as it is, its answers would be wrong.
+
+    Tunesmith's own methods with such a start save the plain LoRA that has the same effect.
+    """
+    start = json.loads((folder / CONFIG_FILE).read_text()).get("init_lora_weights")
+    if start not in _KEEPS_BASE:
+        raise ModelError(
+            f"The adapter in {folder} belongs to base weights that its start {start!r} changed.",
+            hint="Save it with peft's path_initial_model_for_weight_conversion, which makes it a plain LoRA.",
+        )
 
 
 def read_lora(folder: Path, model: nn.Module) -> LoraWeights:
@@ -69,13 +90,15 @@ def read_lora(folder: Path, model: nn.Module) -> LoraWeights:
 
 
 def _check_config(config: dict[str, Any], folder: Path) -> None:
-    if config.get("peft_type") != "LORA":
-        raise ModelError(
-            f"The adapter in {folder} is of type {config.get('peft_type')!r}; the embedded engine serves LORA."
-        )
-    for option, plain in _PLAIN.items():
-        if config.get(option) not in plain:
-            raise ModelError(f"The adapter in {folder} uses {option}={config[option]!r}, which is not served.")
+    if config.get("peft_type") != "LORA" or _beyond_low_rank(config):
+        raise ModelError(f"The adapter in {folder} is not a plain LoRA.")
+
+
+def _beyond_low_rank(config: dict[str, Any]) -> list[str]:
+    """Settings in use that may change the mathematics; one that is not known here may."""
+    start = [] if config.get("init_lora_weights") in _KEEPS_BASE else ["init_lora_weights"]
+    known = _HARMLESS | {"init_lora_weights"}
+    return start + sorted(name for name, value in config.items() if name not in known and value not in _UNSET)
 
 
 def _factors(name: str, pair: dict[str, Tensor], module: nn.Module | None, config: dict[str, Any]) -> Factors:

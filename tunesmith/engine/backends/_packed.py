@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segment, register_attention
-from tunesmith.engine.backends._lora import ActiveAdapters
 from tunesmith.engine.backends._small_batches import speed_up_small_batches
+from tunesmith.engine.backends._variants import Adapters
 from tunesmith.errors import ModelError
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class PackedModel:
     def __init__(self, model: PreTrainedModel, kv_tokens: int) -> None:
         self.model = model
         self.pool = KVPool(kv_tokens)
-        self.adapters = ActiveAdapters(model)
         _check_family(model.config)
         register_attention()
         self._self_test()
+        self.adapters = Adapters(model)
 
     @property
     def vocabulary(self) -> int:
@@ -92,7 +92,16 @@ class PackedModel:
 
     @torch.inference_mode()
     def forward(self, slices: list[Slice]) -> list[Tensor]:
-        """Compute all slices in one packed row; float32 logits [wanted, V] of each."""
+        """Compute all slices, packed: one row for the base with its LoRAs, one for each variant; float32 logits
+        [wanted, V] of each slice.
+        """
+        found: dict[int, Tensor] = {}
+        for module, members in self.adapters.forwards([(part.adapter, len(part.token_ids)) for part in slices]):
+            found.update(zip(members, self._row(module, [slices[index] for index in members]), strict=True))
+        return [found[index] for index in range(len(slices))]
+
+    def _row(self, module: Any, slices: list[Slice]) -> list[Tensor]:
+        """Slices that go through one module as one packed row."""
         segments: list[Segment] = []
         wanted: list[int] = []
         first = 0
@@ -101,9 +110,8 @@ class PackedModel:
             segments.append(Segment(first, last, part.start, part.computed + len(part.token_ids)))
             wanted.extend(range(last - part.wanted, last))
             first = last
-        self.adapters.select([(part.adapter, len(part.token_ids)) for part in slices])
         positions = [place for part in slices for place in range(part.computed, part.computed + len(part.token_ids))]
-        logits = self.model(
+        logits = module(
             input_ids=torch.tensor([[token for part in slices for token in part.token_ids]]),
             position_ids=torch.tensor([positions]),
             use_cache=False,
@@ -131,7 +139,7 @@ class PackedModel:
                 Slice(text[done : done + size], done, start, None, size)
                 for text, done, start, size in zip(texts, computed, starts, sizes, strict=True)
             ]
-            for index, logits in enumerate(self.forward(slices)):
+            for index, logits in enumerate(self._row(self.model, slices)):
                 found[index].append(logits)
                 computed[index] += sizes[index]
         for expected, pieces in zip(plain, found, strict=True):

@@ -99,6 +99,10 @@ class EchoEngine:
         """Digests of the loaded adapters, sorted."""
         return tuple(sorted(self._adapters))
 
+    def adapter_bytes(self) -> dict[str, int]:
+        """Nothing is kept of an adapter but its digest."""
+        return dict.fromkeys(self.adapters(), 0)
+
     async def close(self) -> None:
         """Running requests end with EngineError."""
         self._closed = True
