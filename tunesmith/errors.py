@@ -12,6 +12,8 @@
     └── EngineError            (RuntimeError)  the inference engine refused or lost a request
         └── RequestTooLong                     prompt and answer do not fit the engine's context
 
+`Interrupted` (KeyboardInterrupt) is no failure and stands beside the tree: somebody asked the process to stop.
+
 The class docstring is the default message. Each class also inherits the builtin it specialises, and every
 instance survives pickling. `hint` says what to do next: a command, a field to change, the nearest match.
 """
@@ -19,6 +21,7 @@ instance survives pickling. `hint` says what to do next: a command, a field to c
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +29,7 @@ __all__ = [
     "DataError",
     "EngineError",
     "EvaluationError",
+    "Interrupted",
     "MissingDependency",
     "ModelError",
     "NotFound",
@@ -134,3 +138,25 @@ class EngineError(TunesmithError, RuntimeError):
 
 class RequestTooLong(EngineError):
     """The prompt and the answer asked for do not fit the engine's context."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to stop by a signal; `note` says what was saved."""
+
+    def __init__(self, number: int = signal.SIGINT, note: str = "") -> None:
+        self.number = number
+        self.note = note
+        super().__init__(number, note)
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def message(self) -> str:
+        """One sentence on what happened."""
+        return f"Stopped by {signal.Signals(self.number).name}{f' {self.note}' if self.note else ''}."
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell calls this end: 128 + the signal's number (130 for SIGINT, 143 for SIGTERM)."""
+        return 128 + self.number

@@ -20,7 +20,7 @@ from tunesmith.train.stage import train
 from tunesmith.types.recipe import ModelSpec, PrepareSpec, TrainSpec
 from tunesmith.types.run import RunRecord
 
-__all__ = ["run"]
+__all__ = ["run", "write_recipe"]
 
 SPEC = {
     "epochs": 3,
@@ -36,15 +36,38 @@ WORDS = ("red", "green", "blue", "grey")
 
 def run(home: Path, base: Path, validation: float = 0.15, **changes: Any) -> RunRecord:
     """Train on 24 made-up rows (3 of them for validation unless told) and return the record."""
-    home.mkdir(parents=True, exist_ok=True)
-    rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": WORDS[i % 4]} for i in range(24)]
-    (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _write_rows(home)
     files = resolve_base(ModelSpec(base=str(base)), home)
-    split = {"validation": validation, "test": 0.0, "stratify": "no"}
-    spec = PrepareSpec.model_validate({"sources": [{"path": "rows.jsonl"}], "split": split, "system": "Which colour?"})
+    spec = PrepareSpec.model_validate(_prepare_spec(validation))
     dataset = prepare(spec, renderer=Renderer(files.path), base_dir=home, home=home)
     train_spec = TrainSpec.model_validate(SPEC | changes)
     return train(train_spec, TrainingInput("kill", files, dataset, home), Silent())
+
+
+def write_recipe(folder: Path, base: Path, validation: float = 0.15, **changes: Any) -> Path:
+    """The same run as a recipe with its rows in `folder`, for the command line."""
+    _write_rows(folder)
+    recipe = {
+        "name": "kill",
+        "model": {"base": str(base)},
+        "prepare": _prepare_spec(validation),
+        "train": SPEC | changes,
+        "release": {"name": "kill"},
+    }
+    file = folder / "recipe.yaml"
+    file.write_text(json.dumps(recipe, indent=2))  # JSON is YAML
+    return file
+
+
+def _write_rows(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": WORDS[i % 4]} for i in range(24)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _prepare_spec(validation: float) -> dict[str, Any]:
+    split = {"validation": validation, "test": 0.0, "stratify": "no"}
+    return {"sources": [{"path": "rows.jsonl"}], "split": split, "system": "Which colour?"}
 
 
 if __name__ == "__main__":

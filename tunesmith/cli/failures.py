@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from tunesmith.errors import DataError, RecipeError, TunesmithError
+from tunesmith.errors import DataError, Interrupted, RecipeError, TunesmithError
 
 __all__ = ["explain"]
 
@@ -14,8 +14,8 @@ __all__ = ["explain"]
 def explain(error: BaseException, *, as_json: bool) -> int:
     """Show `error` on stderr, and as {"error": ...} on stdout when `as_json`; gives the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        kind, code = "Interrupted", 130
-        message = "Stopped."
+        stopped = error if isinstance(error, Interrupted) else Interrupted()
+        kind, message, code = "Interrupted", stopped.message, stopped.exit_code
         hint: str | None = "The same command again reuses finished stages and resumes training at its last checkpoint."
     elif isinstance(error, TunesmithError):
         kind, message, hint, code = type(error).__name__, error.message, error.hint, 1

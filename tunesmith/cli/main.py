@@ -48,8 +48,8 @@ class _Guarded(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise typer.Exit(explain(KeyboardInterrupt(), as_json=ctx.obj["json"])) from None
+        except KeyboardInterrupt as error:
+            raise typer.Exit(explain(error, as_json=ctx.obj["json"])) from None
         except Exception as error:
             # Usage errors and exits carry their own code and are shown by typer itself.
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort) or ctx.obj["debug"]:
@@ -91,7 +91,9 @@ for _command in _COMMANDS:
 
 
 def main() -> None:
-    """The program `tunesmith`: exit code 0 done, 1 failed, 2 wrong usage or an undecided gate, 130 interrupted."""
+    """The program `tunesmith`: exit code 0 done, 1 failed, 2 wrong usage or an undecided gate, 130 interrupted,
+    143 told to end (SIGTERM).
+    """
     sys.exit(app())
 
 

@@ -46,6 +46,11 @@ class StoredDataset:
         with (self.path / f"{split}.jsonl").open(encoding="utf-8") as lines:
             return tuple(Example.model_validate_json(line) for line in lines)
 
+    def name_row(self, split: SplitName, identity: str) -> str:
+        """`identity` (of an example) with the file and line it came from, for messages to a person."""
+        places = [f"{each.source}:{each.line}" for each in self.examples(split) if each.id == identity]
+        return f"{identity} ({', '.join(places)})" if places else identity
+
 
 def dataset_path(home: Path, digest: str) -> Path:
     """The folder of the dataset with `digest`, whether or not it exists."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.settled import Settled
 from tunesmith.train.trunk import Trunk
-from tunesmith.types.dataset import Check
+from tunesmith.types.dataset import Check, SplitName
 from tunesmith.types.run import RunRecord
 
 __all__ = ["RUN_FILE", "Prepared", "TrainedState", "TrainingInput", "finish", "finished_run", "write_record"]
@@ -40,7 +40,9 @@ class TrainingInput(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A run that is ready for its first step. `settled` is None until memory has been planned."""
+    """A run that is ready for its first step. `settled` is None until memory has been planned; `name_row` gives a
+    row's id and place in its source, from its split and its id.
+    """
 
     model: Any
     method: Method
@@ -52,6 +54,7 @@ class Prepared(NamedTuple):
     trunk: Trunk | None
     checks: tuple[Check, ...]
     settled: Settled | None
+    name_row: Callable[[SplitName, str], str] = "{} row {}".format
 
 
 class TrainedState(NamedTuple):

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from tunesmith.errors import TrainingFailed
+from tunesmith.errors import Interrupted, TrainingFailed
 from tunesmith.models.adapter import adapter_state
 from tunesmith.models.method import Method
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
 from tunesmith.train.forward import Batching, score
+from tunesmith.train.interruption import Interruption
 from tunesmith.train.memory import peak_bytes
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Group, Objective, Scored, rows_of
+from tunesmith.train.offenders import not_finite, offenders
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors, set_rate
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import sequence_logprobs
 from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.trunk import Trunk
+from tunesmith.types.dataset import SplitName
 from tunesmith.types.recipe import TrainSpec
 
 __all__ = ["LoopOptions", "Training", "run_steps", "validate"]
@@ -57,7 +60,10 @@ class LoopOptions(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """Everything one run works with; the objects are mutated by training, the references never change."""
+    """Everything one run works with; the objects are mutated by training, the references never change.
+
+    `name_row` gives a row's id and place in its source, from its split and its id.
+    """
 
     options: LoopOptions
     model: Any
@@ -70,6 +76,8 @@ class Training:
     metrics: MetricsLog
     checkpoints: Path
     trunk: Trunk | None = None
+    name_row: Callable[[SplitName, str], str] = "{} row {}".format
+    interruption: Interruption = field(default_factory=Interruption)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -90,51 +98,59 @@ class Training:
 def run_steps(training: Training, state: CheckpointState, progress: Progress) -> CheckpointState:
     """Train from `state` to the end of the plan (or an early stop), with validation at every epoch's end.
 
-    Raises TrainingFailed at the first loss or gradient that is not finite.
+    Raises:
+        TrainingFailed: a loss or gradient is not finite; names the rows.
+        Interrupted: the process was asked to stop; what was done so far is saved.
     """
-    options, plan = training.options, training.plan
-    if state.start_validation_loss is None and training.validation:
-        start = validate(training)
-        state = state.model_copy(update={"start_validation_loss": start["loss"]})
-        _log_validation(training, 0, start)
-    with progress.task("training", plan.steps, "step") as task:
-        task.advance(state.step)
-        while state.step < plan.steps and not state.stopped_early:
-            began = time.perf_counter()
-            values, effective, computed = _step(training, state.step)
-            seconds = time.perf_counter() - began
-            state = state.model_copy(
-                update={
-                    "step": state.step + 1,
-                    "seconds": state.seconds + seconds,
-                    "effective_tokens": state.effective_tokens + effective,
-                    "computed_tokens": state.computed_tokens + computed,
-                }
-            )
-            speed = {"tokens_per_second": effective / seconds, "computed_tokens_per_second": computed / seconds}
-            training.metrics.log(state.step, {**values, **speed, "peak_bytes": peak_bytes()})
-            task.advance(1, loss=values["loss"], tokens_per_second=speed["tokens_per_second"])
-            ends_epoch = plan.ends_epoch(state.step - 1)
-            if ends_epoch:
-                state = _after_epoch(training, state)
-            if state.step % options.checkpoint_every == 0 or ends_epoch:
-                _save(training, state)
-    return state
+    plan, saved = training.plan, state
+    try:
+        if state.start_validation_loss is None and training.validation:
+            with training.interruption.undisturbed():
+                start = validate(training)
+                state = state.model_copy(update={"start_validation_loss": start["loss"]})
+                _log_validation(training, 0, start)
+        with progress.task("training", plan.steps, "step") as task:
+            task.advance(state.step)
+            while True:
+                if owed := _owes_validation(plan, state):
+                    with training.interruption.undisturbed():
+                        state = _after_epoch(training, state)
+                due = owed or state.step % training.options.checkpoint_every == 0
+                if due and state.step > 0 and state != saved:
+                    saved = _save(training, state)
+                if state.step >= plan.steps or state.stopped_early:
+                    return state
+                with training.interruption.undisturbed():
+                    state, values = _counted_step(training, state)
+                task.advance(1, loss=values["loss"], tokens_per_second=values["tokens_per_second"])
+    except Interrupted as stop:
+        if state.step > 0 and state != saved:
+            _save(training, state)
+        where = f"after step {state.step} of {plan.steps}"
+        note = f"{where}; a checkpoint is saved" if state.step else "before the first step was done"
+        raise Interrupted(stop.number, note) from None
 
 
 def validate(training: Training) -> dict[str, float]:
-    """The objective's own loss (`loss`) and metrics over all validation groups, without dropout."""
+    """The objective's own loss (`loss`) and metrics over all validation groups, without dropout.
+
+    Raises TrainingFailed when the loss is not finite; names the rows.
+    """
     groups, objective = training.validation, training.objective
     total = objective.amount(groups)
     found = {"loss": 0.0}
     training.model.eval()
     with torch.no_grad():
         for start in range(0, len(groups), training.options.batch_size):
-            step = training.complete(groups[start : start + training.options.batch_size])
+            with training.interruption.breakable():
+                step = training.complete(groups[start : start + training.options.batch_size])
             for piece in split_evenly(step, training.options.accumulate):
-                scored = training.score(piece)
+                with training.interruption.breakable():
+                    scored = training.score(piece)
                 found["loss"] += float(objective.loss(scored, piece, total))
                 _add_means(found, objective.metrics(scored, piece), len(piece) / len(groups))
+        if not np.isfinite(found["loss"]):
+            raise _broken(training, "validation", f"Validation loss {found['loss']}", groups)
     training.model.train()
     return found
 
@@ -144,19 +160,42 @@ def _add_means(means: dict[str, float], values: Mapping[str, float], share: floa
         means[name] = means.get(name, 0.0) + share * value
 
 
+def _owes_validation(plan: TrainingPlan, state: CheckpointState) -> bool:
+    """Whether `state` is an epoch's end that was not looked at yet; also after a stop in the middle of validation."""
+    return 0 < state.step != state.validated_step and plan.ends_epoch(state.step - 1)
+
+
+def _counted_step(training: Training, state: CheckpointState) -> tuple[CheckpointState, dict[str, float]]:
+    """The state after one more step, and the step's metrics, which are logged."""
+    began = time.perf_counter()
+    values, effective, computed = _step(training, state.step)
+    seconds = time.perf_counter() - began
+    done = {
+        "step": state.step + 1,
+        "seconds": state.seconds + seconds,
+        "effective_tokens": state.effective_tokens + effective,
+        "computed_tokens": state.computed_tokens + computed,
+    }
+    values |= {"tokens_per_second": effective / seconds, "computed_tokens_per_second": computed / seconds}
+    training.metrics.log(state.step + 1, {**values, "peak_bytes": peak_bytes()})
+    return state.model_copy(update=done), values
+
+
 def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     """One optimizer step: (metrics, effective tokens, computed tokens)."""
     options, plan = training.options, training.plan
     torch.manual_seed(int(np.random.SeedSequence((options.seed, step)).generate_state(1)[0]))
-    groups = training.complete([training.groups[index] for index in plan.indices(step)])
+    with training.interruption.breakable():
+        groups = training.complete([training.groups[index] for index in plan.indices(step)])
     total = training.objective.amount(groups)
     loss_sum, computed = 0.0, 0
     metrics: dict[str, float] = {}
     training.optimizer.zero_grad(set_to_none=True)
     for piece in split_evenly(groups, options.accumulate):
-        scored = training.score(piece)
-        loss = training.objective.loss(scored, piece, total)
-        loss.backward()
+        with training.interruption.breakable():
+            scored = training.score(piece)
+            loss = training.objective.loss(scored, piece, total)
+            loss.backward()
         loss_sum += loss.item()
         computed += scored.computed_tokens
         _add_means(metrics, training.objective.metrics(scored, piece), len(piece) / len(groups))
@@ -165,10 +204,8 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
         penalty.backward()
     norm = clip_gradients(training.parameters, options.max_grad_norm)
     if not np.isfinite(loss_sum) or not np.isfinite(norm):
-        raise TrainingFailed(
-            f"Step {step + 1}: loss {loss_sum}, gradient norm {norm}. Training cannot go on from such numbers.",
-            hint="Lower train.learning_rate, or set train.precision: float32. The last checkpoint is kept.",
-        )
+        what = f"Step {step + 1}: loss {loss_sum}, gradient norm {norm}"
+        raise _broken(training, "train", what, groups)
     rate = learning_rate(step, plan.steps, options.learning_rate, options.schedule, options.warmup_ratio)
     set_rate(training.optimizer, rate)
     training.optimizer.step()
@@ -186,9 +223,21 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     return values, effective, computed
 
 
+def _broken(training: Training, split: SplitName, what: str, groups: Sequence[Group]) -> TrainingFailed:
+    """The error for numbers that are not finite, with the rows of `split` among `groups` that cause them."""
+
+    def loss_of(group: Group) -> torch.Tensor:
+        alone = training.complete([group])
+        return training.objective.loss(training.score(alone), alone, training.objective.amount(alone))
+
+    found = offenders(groups, loss_of, training.parameters)
+    return not_finite(what, [training.name_row(split, group.id) for group in found], training.parameters)
+
+
 def _after_epoch(training: Training, state: CheckpointState) -> CheckpointState:
     """Validate, remember the best epoch, decide on an early stop; without validation rows the last epoch is best."""
     patience = training.options.patience
+    state = state.model_copy(update={"validated_step": state.step})
     if not training.validation:
         return state.model_copy(update={"best_step": state.step})
     found = validate(training)
@@ -208,12 +257,15 @@ def _log_validation(training: Training, step: int, found: Mapping[str, float]) -
     training.metrics.log(step, {f"validation_{name}": value for name, value in found.items()})
 
 
-def _save(training: Training, state: CheckpointState) -> None:
-    content = Checkpoint(
-        state=state,
-        adapter=adapter_state(training.model),
-        optimizer=optimizer_tensors(training.optimizer),
-        method=training.method.extra_state(training.model),
-    )
-    checkpoints.write(training.checkpoints, content)
-    checkpoints.prune(training.checkpoints, training.options.keep_checkpoints, state.best_step)
+def _save(training: Training, state: CheckpointState) -> CheckpointState:
+    """Write the checkpoint of `state`, which is returned."""
+    with training.interruption.undisturbed():
+        content = Checkpoint(
+            state=state,
+            adapter=adapter_state(training.model),
+            optimizer=optimizer_tensors(training.optimizer),
+            method=training.method.extra_state(training.model),
+        )
+        checkpoints.write(training.checkpoints, content)
+        checkpoints.prune(training.checkpoints, training.options.keep_checkpoints, state)
+    return state

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,10 +24,12 @@ from tunesmith.progress import Progress
 from tunesmith.train import attention, memory, selfchecks
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
+from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
 from tunesmith.train.forward import Batching, attention_for
 from tunesmith.train.groups import groups_of
 from tunesmith.train.identities import identity_checks
+from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop import LoopOptions, Training, run_steps
 from tunesmith.train.memory import MemoryPlan
 from tunesmith.train.metrics import MetricsLog
@@ -53,6 +55,14 @@ TRAIN_VERSION = 1
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
 
+class _Place(NamedTuple):
+    """Where a run lies, the digest of all that makes it, and who may ask it to stop."""
+
+    folder: Path
+    digest: str
+    interruption: Interruption
+
+
 def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
     """(run directory, run digest): the same input and options always lead to the same directory."""
     digest = digest_json(
@@ -74,10 +84,12 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
         TrainingFailed: a self-check failed, a number was not finite, or nothing was learned.
         ModelError: the base, the method and the recipe do not fit together.
         RecipeError: an option would have no effect, or had none.
+        Interrupted: SIGTERM or SIGINT; a checkpoint is saved.
     """
     folder, digest = run_folder(spec, given)
     folder.mkdir(parents=True, exist_ok=True)
-    with only_process(folder):
+    interruption = Interruption()
+    with only_process(folder), plain_disk_errors(folder), interruption.listening():
         finished = finished_run(folder)
         if finished:
             progress.say(f"reusing the finished run {folder.name}")
@@ -86,7 +98,7 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
             (folder / ENVIRONMENT_FILE).write_text(json.dumps(_environment(), indent=2))
         tracked = track(spec)
         prepared = _prepare(tracked, given, folder, progress)
-        state = _run(tracked, prepared, folder, digest, progress)
+        state = _run(tracked, prepared, _Place(folder, digest, interruption), progress)
         record = finish(prepared, state, given, folder)
         if ignored := unread(tracked):
             raise RecipeError([Problem("was accepted but not applied", field=f"train.{name}") for name in ignored])
@@ -129,6 +141,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
     prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled)
+    prepared = prepared._replace(name_row=given.dataset.name_row)
     if settled is None:
         prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
     return _referred(prepared, spec.batching, folder, progress)
@@ -147,12 +160,12 @@ def _referred(prepared: Prepared, batching: Batching, folder: Path, progress: Pr
     return prepared._replace(checks=(*prepared.checks, *checks))
 
 
-def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progress: Progress) -> TrainedState:
-    settled = prepared.settled
+def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress) -> TrainedState:
+    settled, folder, digest = prepared.settled, place.folder, place.digest
     if settled is None:
         raise TrainingFailed("The run has not settled how it is computed.")
     fresh = prepared.method.start(prepared.model)
-    resume = checkpoints.latest(folder / "checkpoints", digest) or 0
+    resume = checkpoints.latest(folder / "checkpoints", digest, progress) or 0
     trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers]
     groups = prepared.method.parameter_groups(prepared.model)
     with ExitStack() as stack:
@@ -169,6 +182,8 @@ def _run(spec: TrainSpec, prepared: Prepared, folder: Path, digest: str, progres
             metrics=MetricsLog(folder, sinks, resume),
             checkpoints=folder / "checkpoints",
             trunk=prepared.trunk,
+            name_row=prepared.name_row,
+            interruption=place.interruption,
         )
         state = run_steps(training, _restore(training, resume, digest, progress), progress)
     return TrainedState(state, fresh)

@@ -1,0 +1,126 @@
+"""What ends a run early: a signal, a damaged checkpoint, rows that give no number. Nothing is lost or hidden."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from tests.invariant.runs import run, write_recipe
+from tests.invariant.test_resume import losses
+from tunesmith.errors import TrainingFailed
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(recipe: Path, home: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TUNESMITH_HOME": str(home)}
+    command = [sys.executable, "-m", "tunesmith.cli.main", "train", str(recipe)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(recipe: Path, home: Path) -> str:
+    process = start(recipe, home)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(f'"step": {step},' in file.read_text() for file in home.glob("runs/*/metrics.jsonl")):
+            return
+        time.sleep(0.002)
+    pytest.fail(f"the run never reached step {step}")
+
+
+def adapter_bytes(home: Path) -> bytes:
+    (file,) = home.glob("runs/*/adapter/adapter_model.safetensors")
+    return file.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_saves_a_checkpoint_and_says_how_to_go_on(
+    tmp_path: Path, tiny: Path, number: signal.Signals, code: int
+) -> None:
+    recipe = write_recipe(tmp_path, tiny, checkpoint_every=1000, epochs=40)
+    home = tmp_path / "home"
+    process = start(recipe, home)
+    wait_for_step(home, process, 8)
+    asked = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 30
+    assert process.returncode == code, errors
+    assert f"Stopped by {number.name} after step" in errors
+    assert "a checkpoint is saved" in errors
+    assert "The same command again" in errors
+    assert "Traceback" not in errors
+    (metrics,) = home.glob("runs/*/metrics.jsonl")
+    last = max(int(line.split()[0]) for line in losses(metrics))
+    assert (metrics.parent / "checkpoints" / f"step-{last:06d}" / "state.json").is_file()
+
+
+@pytest.mark.slow
+def test_after_sigterm_the_resumed_run_ends_with_the_same_bytes(tmp_path: Path, tiny: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny, checkpoint_every=1000)
+    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
+    finish(recipe, undisturbed)
+    process = start(recipe, stopped)
+    wait_for_step(stopped, process, 4)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "resuming after step" in finish(recipe, stopped)
+    assert adapter_bytes(stopped) == adapter_bytes(undisturbed)
+    (left,), (right,) = (home.glob("runs/*/metrics.jsonl") for home in (stopped, undisturbed))
+    assert losses(left) == losses(right)
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path, tiny: Path) -> None:
+    whole = run(tmp_path / "whole", tiny, epochs=2)
+    damaged = run(tmp_path / "damaged", tiny, epochs=2)
+    folder = Path(damaged.path)
+    (folder / "run.json").unlink()
+    newest = max((folder / "checkpoints").iterdir())
+    (newest / "adapter.safetensors").write_bytes(b"")
+    again = run(tmp_path / "damaged", tiny, epochs=2)
+    assert again.adapter_digest == whole.adapter_digest
+    assert losses(folder / "metrics.jsonl") == losses(Path(whole.path) / "metrics.jsonl")
+
+
+def poisoned(tiny: Path, folder: Path, character: str) -> Path:
+    """The tiny model whose embedding of `character` is not finite; the output head, else tied to it, stays sound."""
+    shutil.copytree(tiny, folder)
+    weights = load_file(folder / "model.safetensors")
+    (token,) = AutoTokenizer.from_pretrained(folder)(character, add_special_tokens=False)["input_ids"]
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    weights["model.embed_tokens.weight"][token] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    return folder
+
+
+def test_a_loss_that_is_no_number_names_its_row(tmp_path: Path, tiny: Path) -> None:
+    """A 7 is in two rows, the eighth (number 7) and the eighteenth (number 17)."""
+    base = poisoned(tiny, tmp_path / "base", "7")
+    with pytest.raises(TrainingFailed) as caught:
+        run(tmp_path / "home", base, validation=0.0, seed=3)
+    message = caught.value.message
+    assert "loss nan" in message
+    assert "rows.jsonl:8)" in message or "rows.jsonl:18)" in message
+    assert message.count("rows.jsonl:") == sum(f"rows.jsonl:{line})" in message for line in (8, 18))
+    assert torch.is_grad_enabled()
