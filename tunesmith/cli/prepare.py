@@ -8,7 +8,6 @@ import typer
 
 from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
-from tunesmith.types.preference import Labelled, Preference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +65,8 @@ def command(
 
 def _titles(content: Row) -> tuple[str, ...]:
     """What each sequence of a row is; nothing for a plain conversation."""
+    from tunesmith.types.preference import Labelled, Preference
+
     if isinstance(content, Preference):
         return ("chosen", "rejected")
     if isinstance(content, Labelled):
