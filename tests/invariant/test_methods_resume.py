@@ -13,21 +13,25 @@ from tunesmith import plugins
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.types.run import RunRecord
 
-OPTIONS: dict[str, dict[str, Any]] = {"lora": {"rank": 4, "dropout": 0.1}}
-RATES: dict[str, float] = {}
-METHODS = plugins.names("tunesmith.models.methods")
+# Every method with its default options, and those of its options that keep more state or another start.
+CASES: list[dict[str, Any]] = [
+    *({"name": name} for name in plugins.names("tunesmith.models.methods")),
+    {"name": "lora", "rank": 4, "dropout": 0.1, "plus_ratio": 4.0, "rslora": True},
+    {"name": "lora", "rank": 4, "init": "pissa", "rank_pattern": {"down_proj": 6}},
+    {"name": "lora", "rank": 4, "init": "olora", "rslora": True},
+    {"name": "lora", "rank": 4, "init": "eva"},
+    {"name": "adalora", "rank": 6, "target_rank": 2, "dropout": 0.1},
+]
 
 
-def trained(home: Path, base: Path, name: str) -> RunRecord:
-    method = {"name": name, **OPTIONS.get(name, {})}
-    rate = RATES.get(name, 0.01)
-    return run(home, base, method=method, epochs=2, checkpoint_every=1, keep_checkpoints=99, learning_rate=rate)
+def trained(home: Path, base: Path, method: dict[str, Any]) -> RunRecord:
+    return run(home, base, method=method, epochs=2, checkpoint_every=1, keep_checkpoints=99)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_stopped_and_resumed_it_ends_with_the_same_bytes(name: str, tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("method", CASES, ids=lambda case: "-".join(map(str, case.values())))
+def test_stopped_and_resumed_it_ends_with_the_same_bytes(method: dict[str, Any], tmp_path: Path, tiny: Path) -> None:
     """Stopped after step 4 of 12: everything later is deleted, as if the process had died there."""
-    whole = trained(tmp_path / "run", tiny, name)
+    whole = trained(tmp_path / "run", tiny, method)
     folder = Path(whole.path)
     expected = (folder / "adapter/adapter_model.safetensors").read_bytes()
     assert all(check.passed for check in whole.checks)
@@ -38,6 +42,6 @@ def test_stopped_and_resumed_it_ends_with_the_same_bytes(name: str, tmp_path: Pa
         shutil.rmtree(folder / "checkpoints" / f"step-{step:06d}")
     shutil.rmtree(folder / "adapter")
     (folder / "run.json").unlink()
-    resumed = trained(tmp_path / "run", tiny, name)
+    resumed = trained(tmp_path / "run", tiny, method)
     assert (folder / "adapter/adapter_model.safetensors").read_bytes() == expected
     assert (resumed.adapter_digest, resumed.steps) == (whole.adapter_digest, whole.steps)

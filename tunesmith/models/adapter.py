@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ModelError
@@ -24,6 +24,7 @@ __all__ = [
     "adapter_state",
     "load_adapter_state",
     "peft_config_of",
+    "plain_config",
     "read_adapter",
     "read_identity",
     "read_weights",
@@ -68,7 +69,12 @@ def peft_config_of(model: Any) -> dict[str, Any] | None:
     """The configuration of a peft model's adapter in plain, sorted values; None for a model without peft."""
     if not hasattr(model, "peft_config"):
         return None
-    return {name: _plain(value) for name, value in model.peft_config["default"].to_dict().items()}
+    return plain_config(model.peft_config["default"])
+
+
+def plain_config(config: PeftConfig) -> dict[str, Any]:
+    """A configuration of peft in plain, sorted values."""
+    return {name: _plain(value) for name, value in config.to_dict().items()}
 
 
 def trained_tensors(model: Any) -> dict[str, torch.Tensor]:

@@ -2,88 +2,110 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from pydantic import Field
-from torch import nn
+from torch import Tensor
 
-from tunesmith.errors import ModelError, nearest
-from tunesmith.models.fused_layers import fuse_layers
-from tunesmith.models.fused_lora import fuse_lora_layers
-from tunesmith.models.method import Method
+from tunesmith.errors import ModelError
+from tunesmith.models.adapter import Adapter
+from tunesmith.models.eva import start_from_inputs
+from tunesmith.models.low_rank import LowRank, difference_of_factors
+from tunesmith.models.method import ParameterGroup
+from tunesmith.models.start import keep_start
+from tunesmith.models.targets import inject
+from tunesmith.types.conversation import Rendered
 
 __all__ = ["Lora"]
 
 
-class Lora(Method):
-    """Low-rank adapters on linear layers (Hu et al. 2021, arXiv:2106.09685); starts as a no-op because B is zero.
+class Lora(LowRank):
+    """Low-rank adapters on linear layers, W + (alpha / rank) B A (Hu et al. 2021, arXiv:2106.09685).
 
-    Choose it first: it costs little memory, saves a few megabytes and is served many at a time.
+    Starts as a no-op because B is zero. Choose it first: it costs little memory, saves a few megabytes, and many are
+    served at a time. `alpha` is 2 * rank unless given. With `dropout` 0 each layer runs as one fused function.
 
-    `targets` is `all-linear` (every linear layer but the output head) or module names such as `q_proj`. `last_layers`
-    adapts only the last k layers (0: all): the backward pass then stops there, which saves time and memory. `alpha`
-    is 2 * rank unless given. With `dropout` 0 each layer runs as one fused autograd function.
+    `rslora` divides alpha by the root of the rank, so that high ranks keep learning (Kalajdzievski 2023,
+    arXiv:2312.03732); alpha is then 16 unless given. `plus_ratio` lets B learn that many times faster than A, as LoRA+
+    proposes with about 16 (Hayou et al. 2024, arXiv:2402.12354). `rank_pattern` and `alpha_pattern` give layers their
+    own rank and alpha: the end of a layer's name, such as `down_proj` or `layers.5.mlp.up_proj`, or a regular
+    expression for it; a layer with its own rank keeps alpha / rank unless it has its own alpha.
+
+    `init` says where the factors begin. `default`: A random, B zero. `pissa`: the largest singular directions of W
+    (Meng et al. 2024, arXiv:2404.02948); `olora`: the leading part of its QR decomposition (Buyukakyuz 2024,
+    arXiv:2406.01775); both take that part out of W, so training begins as the base, and are saved as the difference,
+    a plain LoRA of twice the rank. `eva`: A spans the main directions of each layer's inputs on up to 64 training rows
+    (Paischer et al. 2024, arXiv:2410.07170), B zero; ranks stay as they were given.
     """
 
-    rank: int = Field(default=16, ge=1, le=1024)
-    alpha: float | None = Field(default=None, gt=0)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    last_layers: int = Field(default=0, ge=0)
+    rslora: bool = False
+    init: Literal["default", "pissa", "olora", "eva"] = "default"
+    plus_ratio: float = Field(default=1.0, ge=1.0, le=1000.0)
+    rank_pattern: dict[str, int] = {}
+    alpha_pattern: dict[str, float] = {}
 
     def wrap(self, model: Any, seed: int) -> PeftModel:
         """The model with trainable adapters, initialised from `seed`.
 
-        Raises ModelError when a target matches no linear layer or there are fewer layers than `last_layers`.
+        Raises ModelError when a target or pattern matches no layer or there are fewer layers than `last_layers`.
         """
-        self._check_targets(model)
-        layers = int(model.config.num_hidden_layers)
-        if self.last_layers > layers:
-            raise ModelError(f"train.method.last_layers is {self.last_layers}, but the model has {layers} layers.")
-        config = LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha if self.alpha is not None else 2 * self.rank,
-            lora_dropout=self.dropout,
-            target_modules=self._target_modules(model),
-            layers_to_transform=list(range(layers - self.last_layers, layers)) if self._partial else None,
-            task_type="CAUSAL_LM",
+        default = 16.0 if self.rslora else 2.0 * self.rank
+        alpha = self.alpha if self.alpha is not None else default
+        kept = {name: alpha * rank / self.rank for name, rank in self.rank_pattern.items()}
+        config = self.lora_config(
+            model,
+            lora_alpha=alpha,
+            use_rslora=self.rslora,
+            init_lora_weights=self.init if self._changes_base else True,
+            rank_pattern=dict(self.rank_pattern),
+            alpha_pattern=({} if self.rslora else kept) | self.alpha_pattern,
         )
-        torch.manual_seed(seed)
-        wrapped = get_peft_model(model, config)
-        fuse_lora_layers(wrapped)
-        fuse_layers(wrapped)
+        self._check_patterns(self.target_layers(model))
+        wrapped = inject(model, config, seed)
+        if self._changes_base:
+            keep_start(wrapped)
         return wrapped
 
+    def start_from_rows(self, model: Any, rows: Sequence[Rendered]) -> None:
+        """With `init: eva`, the directions of A from the inputs that `rows` give each layer."""
+        if self.init == "eva":
+            start_from_inputs(model, rows)
+
+    def parameter_groups(self, model: Any) -> list[ParameterGroup]:
+        """A and B, apart where B learns faster."""
+        if self.plus_ratio == 1.0:
+            return super().parameter_groups(model)
+        trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        b = [parameter for name, parameter in trained if ".lora_B." in name]
+        others = [parameter for name, parameter in trained if ".lora_B." not in name]
+        return [ParameterGroup(others), ParameterGroup(b, self.plus_ratio)]
+
+    def export(self, model: Any, state: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> Adapter:
+        """Plain LoRA: what was trained, or its difference to a start that was taken out of the base."""
+        adapter = super().export(model, state, start)
+        config = adapter.config | {"init_lora_weights": True}
+        if not self._changes_base:
+            return Adapter(config, adapter.tensors)
+        # Twice the rank at the same scaling: alpha / r, or alpha / sqrt(r) with rslora.
+        factor = 2**0.5 if self.rslora else 2
+        config["r"] *= 2
+        config["lora_alpha"] *= factor
+        config["rank_pattern"] = {name: 2 * rank for name, rank in config["rank_pattern"].items()}
+        config["alpha_pattern"] = {name: factor * alpha for name, alpha in config["alpha_pattern"].items()}
+        return Adapter(config, difference_of_factors(state, start))
+
     @property
-    def _partial(self) -> bool:
-        return self.last_layers > 0
+    def _changes_base(self) -> bool:
+        return self.init in ("pissa", "olora")
 
-    def _target_modules(self, model: Any) -> str | list[str]:
-        """peft takes a choice of layers only together with module names."""
-        if isinstance(self.targets, str):
-            return sorted(_linear_names(model)) if self._partial else self.targets
-        return list(self.targets)
-
-    def _check_targets(self, model: Any) -> None:
-        if isinstance(self.targets, str):
-            return
-        known = _linear_names(model)
-        for target in self.targets:
-            if target not in known:
-                close = nearest(target, known)
-                raise ModelError(
-                    f"train.method.targets: the model has no linear layer {target!r}.",
-                    hint=(f"Did you mean {close!r}? " if close else "") + f"It has: {', '.join(sorted(known))}.",
-                )
-
-
-def _linear_names(model: Any) -> set[str]:
-    """Last name part of every linear layer but the output head."""
-    head = model.get_output_embeddings()
-    return {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head
-    }
+    def _check_patterns(self, layers: Sequence[str]) -> None:
+        for field in ("rank_pattern", "alpha_pattern"):
+            for pattern in getattr(self, field):
+                if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in layers):
+                    raise ModelError(
+                        f"train.method.{field}: {pattern!r} matches no adapted layer.",
+                        hint=f"The first are {', '.join(layers[:7])}.",
+                    )
