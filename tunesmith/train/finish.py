@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tunesmith.models.adapter import AdapterIdentity, load_adapter_state, save_adapter
+from tunesmith.models.adapter import AdapterIdentity, adapter_digest, load_adapter_state, save_adapter
 from tunesmith.models.method import Method
+from tunesmith.models.score_head import SCORE, save_score_head
 from tunesmith.models.weights import BaseFiles
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.store.values import read_value, write_value
@@ -28,6 +29,8 @@ __all__ = ["RUN_FILE", "Prepared", "TrainedState", "TrainingInput", "finish", "f
 
 RUN_FILE = "run.json"
 CHECKS_FILE = "checks.json"
+
+Tensors = dict[str, torch.Tensor]
 
 
 class TrainingInput(NamedTuple):
@@ -78,14 +81,15 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         template_digest=manifest.proof.template_digest,
         tokenizer_digest=manifest.proof.tokenizer_digest,
     )
-    adapter = prepared.method.export(model, best, trained.fresh)
-    adapter_digest = save_adapter(adapter, identity, folder / "adapter")
+    digest = _save(prepared, best, trained.fresh, identity, folder / "adapter")
     few = rows_of(prepared.groups[:2])[:2]
     checks = (
         *prepared.checks,
         *learned.after_last_step(trained.fresh, best, state.start_validation_loss, state.best_validation_loss),
         learned.reloads_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),
     )
+    if prepared.objective.needs.values:
+        checks += (learned.scores_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),)
     (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
     selfchecks.require(checks)
     return RunRecord(
@@ -96,7 +100,7 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         base_digest=given.base.digest,
         dataset_digest=manifest.digest,
         template_digest=identity.template_digest,
-        adapter_digest=adapter_digest,
+        adapter_digest=digest,
         precision=prepared.precision,
         steps=state.step,
         best_step=best_step,
@@ -113,6 +117,16 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         actual_peak_bytes=memory.peak_bytes(),
         checks=checks,
     )
+
+
+def _save(prepared: Prepared, best: Tensors, fresh: Tensors, identity: AdapterIdentity, folder: Path) -> str:
+    """Write the adapter, and the score head beside it when there is one; the digest of both."""
+    states = ({name: tensor for name, tensor in state.items() if name != SCORE} for state in (best, fresh))
+    digest = save_adapter(prepared.method.export(prepared.model, *states), identity, folder)
+    if SCORE not in best:
+        return digest
+    save_score_head(best[SCORE], folder)
+    return adapter_digest(folder)
 
 
 def finished_run(folder: Path) -> RunRecord | None:

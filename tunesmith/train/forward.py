@@ -12,10 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from tunesmith.errors import ModelError
+from tunesmith.models.score_head import score_head
 from tunesmith.train.attention import ATTENTION
 from tunesmith.train.backbone import parts, tree_states
 from tunesmith.train.logprobs import token_logprobs
-from tunesmith.train.objective import Scored
+from tunesmith.train.noise import noisy
+from tunesmith.train.objective import Needs, Scored
 from tunesmith.train.tree import Ints, PrefixTree, fold
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
@@ -23,14 +26,17 @@ from tunesmith.types.conversation import Rendered
 __all__ = ["Batching", "attention_backend", "attention_for", "score", "score_plainly"]
 
 Batching = Literal["tree", "padded"]
+PLAIN = Needs()
 
 
-def score(model: Any, rows: Sequence[Rendered], batching: Batching, trunk: Trunk | None = None) -> Scored:
+def score(
+    model: Any, rows: Sequence[Rendered], batching: Batching, trunk: Trunk | None = None, needs: Needs = PLAIN
+) -> Scored:
     """Log-probabilities of all trained tokens of `rows` under a peft (or plain) causal language model.
 
-    With a `trunk` that knows `rows`, only the layers above it are computed.
+    With a `trunk` that knows `rows`, only the layers above it are computed. `needs` adds what an objective asks for.
     """
-    return _score_tree(model, rows, trunk) if batching == "tree" else _score_padded(model, rows)
+    return _score_tree(model, rows, trunk, needs) if batching == "tree" else _score_padded(model, rows, needs)
 
 
 @contextmanager
@@ -45,18 +51,30 @@ def attention_backend(model: Any, name: str) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None) -> Scored:
+def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs: Needs) -> Scored:
     tree = fold(rows)
     backbone, head = parts(model)
-    states = tree_states(trunk.upper, tree, trunk.states(tree, rows)) if trunk else tree_states(backbone, tree)
+    if trunk is not None:
+        states = tree_states(trunk.upper, tree, trunk.states(tree, rows))
+    elif needs.embedding_noise and model.training:
+        ids = torch.from_numpy(tree.token_ids).to(head.weight.device)
+        lengths = np.zeros(tree.size, dtype=np.int64)
+        for path in tree.paths:
+            lengths[path] = np.maximum(lengths[path], len(path))
+        embeddings = backbone.get_input_embeddings()(ids)
+        states = tree_states(backbone, tree, noisy(embeddings, lengths, needs.embedding_noise))
+    else:
+        states = tree_states(backbone, tree)
     device = states.device
+    if needs.values:
+        return _values(model, states.index_select(0, torch.from_numpy(tree.leaf).to(device)), tree.size)
     chosen = np.flatnonzero((tree.weight > 0) & (tree.parent >= 0))
     hidden = states.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
     targets = torch.from_numpy(tree.token_ids[chosen]).to(device)
     weights = torch.from_numpy(tree.weight[chosen]).to(device)
     token, sequence, weight = (part.to(device) for part in _incidence(tree, chosen, rows))
     return Scored(
-        logprobs=token_logprobs(hidden, head.weight, targets),
+        logprobs=token_logprobs(hidden, head.weight, targets, needs.label_smoothing),
         weights=weights,
         computed_tokens=tree.size,
         token=token,
@@ -80,15 +98,23 @@ def _incidence(tree: PrefixTree, chosen: Ints, rows: Sequence[Rendered]) -> Iter
     return (torch.from_numpy(np.concatenate(parts)) for parts in (tokens, sequences, weights))
 
 
-def _score_padded(model: Any, rows: Sequence[Rendered]) -> Scored:
+def _score_padded(model: Any, rows: Sequence[Rendered], needs: Needs) -> Scored:
     backbone, head = parts(model)
     device = head.weight.device
     ids, visible, weights = (part.to(device) for part in _pad(rows))
-    states = backbone(input_ids=ids, attention_mask=visible, use_cache=False).last_hidden_state
+    given = {"input_ids": ids}
+    if needs.embedding_noise and model.training:
+        embeddings = backbone.get_input_embeddings()(ids)
+        lengths = np.repeat([[len(row.token_ids)] for row in rows], ids.shape[1], axis=1)
+        given = {"inputs_embeds": noisy(embeddings, lengths, needs.embedding_noise)}
+    states = backbone(**given, attention_mask=visible, use_cache=False).last_hidden_state
+    if needs.values:
+        last = torch.tensor([len(row.token_ids) - 1 for row in rows], device=device)
+        return _values(model, states[torch.arange(len(rows), device=device), last], ids.numel())
     row, column = torch.nonzero(weights[:, 1:] > 0, as_tuple=True)
     weight = weights[row, column + 1]
     return Scored(
-        logprobs=token_logprobs(states[row, column], head.weight, ids[row, column + 1]),
+        logprobs=token_logprobs(states[row, column], head.weight, ids[row, column + 1], needs.label_smoothing),
         weights=weight,
         computed_tokens=ids.numel(),
         token=torch.arange(len(row), device=device),
@@ -96,6 +122,16 @@ def _score_padded(model: Any, rows: Sequence[Rendered]) -> Scored:
         weight=weight,
         sequences=len(rows),
     )
+
+
+def _values(model: Any, last: torch.Tensor, computed: int) -> Scored:
+    """The score head's values at the sequences' last states [S, H], and no log-probabilities."""
+    head = score_head(model)
+    if head is None:
+        raise ModelError("The model has no score head.", hint="Train with the reward objective.")
+    none, nothing = last.new_empty(0, dtype=torch.float32), torch.empty(0, dtype=torch.long, device=last.device)
+    values = head(last.float()).squeeze(-1)
+    return Scored(none, none, computed, nothing, nothing, none, len(last), values)
 
 
 def score_plainly(model: Any, rows: Sequence[Rendered]) -> list[torch.Tensor]:

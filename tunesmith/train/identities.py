@@ -27,7 +27,7 @@ def identity_checks(
     complete = objective.complete(groups, lambda rows: sequence_logprobs(model, rows, batching, trunk))
     model.eval()
     with torch.no_grad():
-        scored = score(model, rows_of(complete), batching, trunk)
+        scored = score(model, rows_of(complete), batching, trunk, objective.needs)
         loss = float(objective.loss(scored, complete, objective.amount(complete)))
         found = {"loss": loss, **objective.metrics(scored, complete)}
     model.train()

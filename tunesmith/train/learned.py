@@ -9,13 +9,15 @@ from typing import Any
 import torch
 
 from tunesmith.models.attach import attach
+from tunesmith.models.reward import RewardModel
 from tunesmith.models.weights import load_base
-from tunesmith.train.forward import attention_backend, score_plainly
+from tunesmith.train.forward import attention_backend, score, score_plainly
+from tunesmith.train.objective import Needs
 from tunesmith.train.selfchecks import token_check
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
-__all__ = ["after_last_step", "reloads_the_same"]
+__all__ = ["after_last_step", "reloads_the_same", "scores_the_same"]
 
 Tensors = dict[str, torch.Tensor]
 
@@ -54,3 +56,15 @@ def reloads_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rende
             trained = torch.cat(score_plainly(model, rows))
         reloaded = torch.cat(score_plainly(fresh, rows))
     return token_check("the saved adapter, loaded anew, gives the same log-probabilities", reloaded, trained, precision)
+
+
+def scores_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rendered], precision: str) -> Check:
+    """Load the saved reward model anew and compare its scores with the trained model's."""
+    fresh = RewardModel(base, adapter, "bfloat16" if precision == "bfloat16" else "float32")
+    with torch.no_grad(), attention_backend(model, "sdpa"):
+        trained = score(model, rows, "padded", needs=Needs(values=True)).values
+    reloaded = torch.tensor([fresh.score_ids(row.token_ids) for row in rows])
+    name = "the saved reward model, loaded anew, gives the same scores"
+    if trained is None:
+        return Check(name=name, passed=False, checked=0, detail="the model gives no scores")
+    return token_check(name, reloaded, trained.cpu(), precision)

@@ -92,7 +92,7 @@ class Training:
 
     def score(self, groups: Sequence[Group]) -> Scored:
         """What the model says of the sequences of `groups`."""
-        return score(self.model, rows_of(groups), self.options.batching, self.trunk)
+        return score(self.model, rows_of(groups), self.options.batching, self.trunk, self.objective.needs)
 
 
 def run_steps(training: Training, state: CheckpointState, progress: Progress) -> CheckpointState:

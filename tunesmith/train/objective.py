@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from tunesmith.types.base import Value
-from tunesmith.types.conversation import Rendered
+from tunesmith.types.conversation import Conversation, Rendered, Shape
+
+if TYPE_CHECKING:
+    from tunesmith.models.template import Renderer
 
 __all__ = ["Group", "Identity", "Needs", "Objective", "Scored", "rows_of"]
 
@@ -50,9 +53,9 @@ class Needs(NamedTuple):
     reference: bool = False
     """sequence log-probabilities under the start policy, computed once before the first step"""
     values: bool = False
-    """a trained score head, and its value at each sequence's last token"""
-    vocabulary_mean: bool = False
-    """the mean log-probability over the vocabulary at each trained token (label smoothing)"""
+    """a trained score head and its value at each sequence's last token, in place of log-probabilities"""
+    label_smoothing: float = 0.0
+    """share e of the vocabulary's mean in each log-probability: (1 - e) log p(token) + e mean_v log p(v)"""
     embedding_noise: float = 0.0
     """NEFTune's alpha: noise on the embeddings while training; 0 for none"""
 
@@ -78,10 +81,8 @@ class Scored(NamedTuple):
     """[P] loss weight of the token in that sequence, float32"""
     sequences: int
     """S"""
-    vocabulary_mean: Tensor | None = None
-    """[M] mean log-probability over the vocabulary, where `Needs.vocabulary_mean` asks for it"""
     values: Tensor | None = None
-    """[S] value of the score head at each sequence's last token, where `Needs.values` asks for it"""
+    """[S] value of the score head at each sequence's last token, where `Needs.values` asks for it (then M is 0)"""
 
     def sequence_logprobs(self) -> Tensor:
         """[S] weighted sum of the log-probabilities of each sequence's trained tokens; gradients flow."""
@@ -107,13 +108,21 @@ class Objective(Value):
     the whole step.
     """
 
-    shape: ClassVar[str] = "conversation"
-    """kind of dataset it trains on: conversation, preference, labelled or prompt"""
+    shapes: ClassVar[tuple[Shape, ...]] = ("conversation",)
+    """kinds of datasets it trains on"""
+
+    unpaired: ClassVar[bool] = False
+    """whether it judges answers one by one: each answer of a pair then makes a group of its own, with its label and a
+    mismatched sequence in `Group.unpaired`"""
 
     @property
     def needs(self) -> Needs:
         """What the run must provide besides log-probabilities."""
         return Needs()
+
+    def weighted(self, row: Rendered, conversation: Conversation, renderer: Renderer) -> Rendered:
+        """A rendered sequence with the loss weights that this objective gives its tokens; unchanged unless told."""
+        return row
 
     @abstractmethod
     def loss(self, scored: Scored, groups: Sequence[Group], normaliser: float) -> Tensor:

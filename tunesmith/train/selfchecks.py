@@ -210,7 +210,7 @@ def _gradients(
     total = objective.amount(complete)
     computed = 0
     for piece in split_evenly(complete, pieces):
-        scored = score(model, rows_of(piece), batching, trunk)
+        scored = score(model, rows_of(piece), batching, trunk, objective.needs)
         objective.loss(scored, piece, total).backward()
         computed += scored.computed_tokens
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

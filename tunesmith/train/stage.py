@@ -18,6 +18,7 @@ from tunesmith.errors import Problem, RecipeError, TrainingFailed
 from tunesmith.models.adapter import load_adapter_state
 from tunesmith.models.method import Method
 from tunesmith.models.parameters import trainable_share
+from tunesmith.models.score_head import add_score_head
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base, resolve_precision
 from tunesmith.progress import Progress
@@ -27,7 +28,7 @@ from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
 from tunesmith.train.forward import Batching, attention_for
-from tunesmith.train.groups import groups_of
+from tunesmith.train.groups import OBJECTIVES, groups_of, require_shape
 from tunesmith.train.identities import identity_checks
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop import LoopOptions, Training, run_steps
@@ -112,13 +113,14 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     if settled:
         torch.set_num_threads(settled.threads)
     renderer = Renderer(given.base.path)
-    groups, validation = (groups_of(renderer, given.dataset, split) for split in _SPLITS)
+    objective = _plugin(OBJECTIVES, spec.objective, Objective)
+    require_shape(objective, spec.objective.name, given.dataset.manifest)
+    groups, validation = (groups_of(renderer, given.dataset, split, objective) for split in _SPLITS)
     if spec.patience and not validation:
         problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
         raise RecipeError([problem])
     precision = resolve_precision(spec.precision)
     attention.register()
-    objective = _plugin("tunesmith.train.objectives", spec.objective, Objective)
     method = _plugin("tunesmith.models.methods", spec.method, Method)
     progress.say(f"loading {given.base.name} in {precision}")
     model = load_base(given.base.path, precision, attention=attention_for(spec.batching))
@@ -127,6 +129,8 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
     model = method.wrap(model, spec.seed).train()
     method.start_from_rows(model, rows_of(groups))
+    if objective.needs.values:
+        add_score_head(model)
     progress.say(trainable_share(model))
     progress.say("self-checks before the first step")
     if objective.needs.reference:
@@ -136,7 +140,9 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     memory.reset_peak()
     trunk = None
     rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
-    if settled.keeps_trunk if settled else _trunk_fits(model, rows, spec.batching, progress):
+    # Noise on the embeddings changes what the frozen layers say at every step.
+    can_keep = not objective.needs.embedding_noise and (settled is None or settled.keeps_trunk)
+    if can_keep and (settled is not None or _trunk_fits(model, rows, spec.batching, progress)):
         trunk = Trunk(model, rows, progress)
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunesmith.models.score_head import score_head
 from tunesmith.progress import Progress
 from tunesmith.train.backbone import layers_view, parts, tree_states
 from tunesmith.train.tree import PrefixTree, fold
@@ -74,7 +75,9 @@ def first_trained_layer(model: Any) -> int:
         return 0
     if any(value for name, value in backbone.config.to_dict().items() if name.endswith(("dropout", "pdrop"))):
         return 0
+    above = score_head(model)
     trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    trained -= {id(parameter) for parameter in above.parameters()} if above is not None else set()
     by_layer = [any(id(parameter) in trained for parameter in layer.parameters()) for layer in backbone.layers]
     inside = {id(parameter) for layer in backbone.layers for parameter in layer.parameters()}
     return by_layer.index(True) if any(by_layer) and trained <= inside else 0

@@ -1,0 +1,130 @@
+"""Whole runs of every preference objective on the tiny model: what they prove, store and resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.invariant.runs import SPEC
+from tunesmith.errors import RecipeError
+from tunesmith.models.reward import RewardModel
+from tunesmith.models.template import Renderer
+from tunesmith.models.weights import resolve_base
+from tunesmith.prepare.stage import prepare
+from tunesmith.progress import Silent
+from tunesmith.train import loop
+from tunesmith.train.finish import TrainingInput
+from tunesmith.train.stage import train
+from tunesmith.types.recipe import ModelSpec, PrepareSpec, TrainSpec
+from tunesmith.types.run import RunRecord
+
+PAIRS = [{"prompt": f"{'ab' * (i % 5)} {i}", "chosen": "red is it", "rejected": f"blue {i % 3}"} for i in range(24)]
+JUDGED = [
+    {"prompt": row["prompt"], "completion": row[key], "label": key == "chosen"}
+    for row in PAIRS[:12]
+    for key in ("chosen", "rejected")
+]
+
+
+def given(home: Path, base: Path, rows: list[dict[str, Any]]) -> TrainingInput:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = resolve_base(ModelSpec(base=str(base)), home)
+    split = {"validation": 0.2, "test": 0.1}
+    spec = PrepareSpec.model_validate({"sources": [{"path": "rows.jsonl"}], "split": split})
+    return TrainingInput("pairs", files, prepare(spec, renderer=Renderer(files.path), base_dir=home, home=home), home)
+
+
+def run(home: Path, base: Path, objective: dict[str, Any], rows: Any = PAIRS, **changes: Any) -> RunRecord:
+    spec = {**SPEC, "epochs": 2, "objective": objective, **changes}
+    return train(TrainSpec.model_validate(spec), given(home, base, rows), Silent())
+
+
+@pytest.mark.parametrize(
+    ("objective", "rows", "identities"),
+    [
+        ({"name": "dpo"}, PAIRS, 2),
+        ({"name": "dpo", "variant": "ipo"}, PAIRS, 2),
+        ({"name": "orpo"}, PAIRS, 0),
+        ({"name": "simpo"}, PAIRS, 0),
+        ({"name": "kto"}, JUDGED, 3),
+        ({"name": "kto"}, PAIRS, 3),
+        ({"name": "reward"}, PAIRS, 2),
+    ],
+    ids=["dpo", "ipo", "orpo", "simpo", "kto", "kto on pairs", "reward"],
+)
+def test_it_trains_and_proves_it(tmp_path: Path, tiny: Path, objective: Any, rows: Any, identities: int) -> None:
+    record = run(tmp_path, tiny, objective, rows)
+    assert all(check.passed for check in record.checks)
+    assert sum(check.name.startswith("before the first step the ") for check in record.checks) == identities
+    metrics = [json.loads(line) for line in (Path(record.path) / "metrics.jsonl").read_text().splitlines()]
+    assert metrics[-1]["validation_reward_accuracy"] > 0.9  # one answer is always the same: easily learned
+    assert record.best_validation_loss < record.start_validation_loss  # type: ignore[operator]
+
+
+def test_a_saved_reward_model_prefers_what_was_chosen(tmp_path: Path, tiny: Path) -> None:
+    record = run(tmp_path, tiny, {"name": "reward"})
+    names = [check.name for check in record.checks]
+    assert "the saved reward model, loaded anew, gives the same scores" in names
+    dataset = given(tmp_path, tiny, PAIRS).dataset
+    model = RewardModel(tiny, Path(record.path) / "adapter")
+    scores = [model.score(example.content.conversations) for example in dataset.examples("test")]
+    assert all(chosen > rejected for chosen, rejected in scores)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("objective", [{"name": "dpo"}, {"name": "kto"}, {"name": "reward"}], ids=lambda it: it["name"])
+def test_interrupted_and_resumed_it_ends_with_the_same_bytes(
+    tmp_path: Path, tiny: Path, objective: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = run(tmp_path / "whole", tiny, objective)
+    step = loop._step
+
+    def dies(training: Any, number: int) -> Any:
+        if number == 5:
+            raise Killed
+        return step(training, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", dies)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", tiny, objective)
+    resumed = run(tmp_path / "killed", tiny, objective)
+    assert resumed.adapter_digest == undisturbed.adapter_digest
+
+
+def test_references_are_computed_once(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = run(tmp_path, tiny, {"name": "dpo"}, epochs=1)
+    (Path(record.path) / "run.json").unlink()
+    monkeypatch.setattr("tunesmith.train.reference._reference_chunks", None)
+    monkeypatch.setattr("tunesmith.train.stage.with_references", lambda model, groups, batching: groups_of(groups))
+
+    def groups_of(groups: Any) -> Any:
+        return [group._replace(reference=(0.0, 0.0)) for group in groups]
+
+    assert run(tmp_path, tiny, {"name": "dpo"}, epochs=1).adapter_digest == record.adapter_digest
+
+
+@pytest.mark.parametrize(
+    ("objective", "rows", "message"),
+    [
+        (
+            "sft",
+            PAIRS,
+            r"train\.objective\.name: 'sft' trains on conversation rows, .* preference .*choose dpo, kto",
+        ),
+        ("dpo", JUDGED, r"'dpo' trains on preference rows, but prepare\.sources gives labelled rows .*choose kto"),
+        ("kto", [{"prompt": f"{i}", "completion": "x"} for i in range(12)], r"choose sft"),
+    ],
+)
+def test_an_objective_on_the_wrong_rows_is_refused(
+    tmp_path: Path, tiny: Path, objective: str, rows: Any, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run(tmp_path, tiny, {"name": objective}, rows)
