@@ -120,8 +120,9 @@ def test_leak_probe_catches_attention_without_a_mask(
     def leaky(tree: Any, dtype: Any, device: Any) -> Any:
         plan = attention.plan_attention(tree, dtype, device)
         every = torch.arange(tree.size)
-        group = attention.Group(every, every, torch.zeros(1, 1, tree.size, tree.size), 1)
-        return plan._replace(groups=(group,), restore=every)
+        nothing = torch.zeros(1, tree.size, dtype=torch.bool)
+        group = attention.Group(every[None], nothing, every, torch.zeros(1, 1, tree.size, tree.size))
+        return attention.AttentionPlan((group,), plan.nodes)
 
     monkeypatch.setattr("tunesmith.train.backbone.plan_attention", leaky)
     assert not leak_probe(model, rows[0]).passed

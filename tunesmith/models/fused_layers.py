@@ -1,10 +1,11 @@
 """Layers that save less for the backward pass and touch memory less often, chosen by what a module does, not its name.
 
-`fuse_layers` looks for two shapes of module and replaces their forward only after the replacement has given the same
+`fuse_layers` looks for three shapes of module and replaces their forward only after the replacement has given the same
 output as the original on random input:
 
-    RMS norm     y = w * x / sqrt(mean(x^2) + eps)  (Zhang & Sennrich 2019, arXiv:1910.07467); saves x and one number
-    a row gated MLP    y = down(silu(gate(x)) * up(x))    (Shazeer 2020, arXiv:2002.05202); saves x, gate(x), up(x)
+    RMS norm    y = w * x / sqrt(mean(x^2) + eps)  (Zhang & Sennrich 2019, arXiv:1910.07467); saves x and a number a row
+    gated MLP   y = down(silu(gate(x)) * up(x))    (Shazeer 2020, arXiv:2002.05202); saves x, gate(x) and up(x)
+    attention   query, key and value as one product with the rotary embedding (see `fused_attention`)
 
 With frozen weights and plain LoRA on top, one function computes a whole gated MLP: its product and silu are
 recomputed in the backward pass rather than kept.
@@ -12,7 +13,8 @@ recomputed in the backward pass rather than kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -21,7 +23,8 @@ from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from tunesmith.models.fused_lora import LoraWeights, is_plain, lora_weights
+from tunesmith.models.fused_attention import attention_inputs, fused_attention
+from tunesmith.models.fused_lora import is_plain, join, lora_weights
 
 __all__ = ["fuse_layers"]
 
@@ -50,32 +53,29 @@ class _RmsNorm(torch.autograd.Function):
 
 class _GatedMlp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *weights: Any) -> Tensor:
-        gate, up, down = _three(weights[:9], weights[9])
+    def forward(ctx: Any, x: Tensor, scalings: tuple[float, ...], *tensors: Tensor) -> Tensor:
+        inner, down = join(tensors[:6], scalings[:2]), join(tensors[6:], scalings[2:])
         flat = x.reshape(-1, x.shape[-1])
-        gate_low, up_low = flat @ gate.a.t(), flat @ up.a.t()
-        gated, upped = gate.forward(flat, gate_low), up.forward(flat, up_low)
-        product = silu(gated).mul_(upped)
-        down_low = product @ down.a.t()
-        ctx.save_for_backward(flat, gated, upped, gate_low, up_low, down_low, *weights[:9])
-        ctx.scalings = weights[9]
-        return down.forward(product, down_low).view(x.shape)
+        both = inner.forward(flat)
+        gated, upped = both.chunk(2, dim=1)
+        ctx.save_for_backward(flat, both, *tensors)
+        ctx.scalings = scalings
+        return down.forward(silu(gated).mul_(upped)).view(x.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat, gated, upped, gate_low, up_low, down_low, *weights = ctx.saved_tensors
-        gate, up, down = _three(weights, ctx.scalings)
-        dy = grad.reshape(-1, grad.shape[-1])
+        flat, both, *tensors = ctx.saved_tensors
+        inner, down = join(tensors[:6], ctx.scalings[:2]), join(tensors[6:], ctx.scalings[2:])
+        gated, upped = both.chunk(2, dim=1)
         activated = silu(gated)
-        d_product, down_t = down.backward(dy)
-        d_down = down.low_rank_gradients(down_t, activated * upped, dy, down_low)
-        d_up = activated.mul_(d_product)
-        d_gate = torch.ops.aten.silu_backward(d_product.mul_(upped), gated)
-        dx, up_t = up.backward(d_up)
-        d_ups = up.low_rank_gradients(up_t, flat, d_up, up_low)
-        dx_gate, gate_t = gate.backward(d_gate, into=dx)
-        d_gates = gate.low_rank_gradients(gate_t, flat, d_gate, gate_low)
-        return dx_gate.view(grad.shape), None, *d_gates, None, *d_ups, None, *d_down, None
+        d_product, (da_down, db_down) = down.backward(activated * upped, grad.reshape(-1, grad.shape[-1]))
+        d_both = torch.empty_like(both)
+        d_gated, d_upped = d_both.chunk(2, dim=1)
+        torch.mul(activated, d_product, out=d_upped)
+        torch.ops.aten.silu_backward.grad_input(d_product.mul_(upped), gated, grad_input=d_gated)
+        dx, (da_gate, db_gate, da_up, db_up) = inner.backward(flat, d_both, wants_dx=ctx.needs_input_grad[0])
+        dx = None if dx is None else dx.view(grad.shape)
+        return dx, None, None, da_gate, db_gate, None, da_up, db_up, None, da_down, db_down
 
 
 def fuse_layers(model: nn.Module) -> int:
@@ -87,14 +87,6 @@ def fuse_layers(model: nn.Module) -> int:
             module.forward = MethodType(fused, module)
             count += 1
     return count
-
-
-def _three(tensors: Sequence[Tensor], scalings: Sequence[float]) -> tuple[LoraWeights, LoraWeights, LoraWeights]:
-    """gate, up and down from their nine tensors."""
-    gate, up, down = (
-        LoraWeights(tensors[3 * i], tensors[3 * i + 1], tensors[3 * i + 2], scalings[i]) for i in range(3)
-    )
-    return gate, up, down
 
 
 def _fused_forward(module: nn.Module) -> Any:
@@ -118,11 +110,11 @@ def _fused_forward(module: nn.Module) -> Any:
                 return original(x)
             weights = [lora_weights(part) for part in linears]
             tensors = [tensor for w in weights for tensor in (w.weight, w.a, w.b)]
-            result: Tensor = _GatedMlp.apply(x, *tensors, tuple(w.scaling for w in weights))
+            result: Tensor = _GatedMlp.apply(x, tuple(w.scaling for w in weights), *tensors)
             return result
 
         return mlp
-    return None
+    return fused_attention(module)
 
 
 def _agrees(module: nn.Module, fused: Any) -> bool:
@@ -132,7 +124,23 @@ def _agrees(module: nn.Module, fused: Any) -> bool:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         x = torch.randn(1, 3, width, dtype=parameter.dtype, device=parameter.device)
-    expected = module.forward(x).detach()
-    got = fused(module, x).detach()
+        inputs = attention_inputs(module, x) if hasattr(module, "q_proj") else None
+    with torch.no_grad():
+        if inputs is None:
+            expected, got = module.forward(x), fused(module, x)
+        else:
+            with _plain_attention(module):
+                expected, got = module.forward(**inputs)[0], fused(module, **inputs)[0]
     limit = 1e-5 if parameter.dtype == torch.float32 else 2e-2
     return got.shape == expected.shape and float((got - expected).norm()) <= limit * float(expected.norm())
+
+
+@contextmanager
+def _plain_attention(module: Any) -> Iterator[None]:
+    """Run `module` with torch's own attention, which needs nothing but query, key and value."""
+    before = module.config._attn_implementation
+    module.config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        module.config._attn_implementation = before

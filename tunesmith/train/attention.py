@@ -8,7 +8,8 @@ are never repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,31 +20,88 @@ from transformers import AttentionInterface
 from tunesmith.errors import ModelError
 from tunesmith.train.tree import PrefixTree, Segment, segments
 
-__all__ = ["ATTENTION", "AttentionPlan", "Group", "Heads", "plan_attention", "register", "tree_attention"]
+__all__ = ["ATTENTION", "AttentionPlan", "Group", "Heads", "Layout", "plan_attention", "register", "tree_attention"]
 
 ATTENTION = "tunesmith_tree"
 PADDING_ALLOWED = 1.3
+
+
+class Heads(NamedTuple):
+    """Head counts and size: `heads` query heads share `kv_heads` key/value heads."""
+
+    heads: int
+    kv_heads: int
+    size: int
+
+    @property
+    def repeat(self) -> int:
+        """Query heads that share one key/value head."""
+        return self.heads // self.kv_heads
 
 
 class Group(NamedTuple):
     """G segments padded to L queries and K keys."""
 
     queries: Tensor
-    """[G * L] node of each query (padding repeats node 0)"""
+    """[G, L] node of each query (padding repeats node 0)"""
+    padding: Tensor
+    """[G, L] whether the query only fills up"""
     keys: Tensor
     """[G * K] node of each key"""
     mask: Tensor
     """[G, 1, L, K] additive: 0 where visible, -inf elsewhere"""
-    members: int
-    """G"""
+
+    def rows(self, heads: Heads, step: int) -> Tensor:
+        """[G * Hkv * repeat * L] row of every head's query among rows [*, D] of which each node has `step`."""
+        head = torch.arange(heads.heads, device=self.queries.device).view(1, heads.kv_heads, heads.repeat, 1)
+        return (self.queries[:, None, None] * step + head).reshape(-1)
+
+    def filler(self, heads: Heads) -> Tensor:
+        """Places in `rows` that only fill up."""
+        everywhere = self.padding[:, None, None].expand(-1, heads.kv_heads, heads.repeat, -1)
+        return everywhere.reshape(-1).nonzero().squeeze(1)
 
 
-class AttentionPlan(NamedTuple):
-    """How the attention of one tree is computed; the same for every layer."""
+class Layout(NamedTuple):
+    """A plan for certain heads: each group's padding and mask for grouped heads, and the way back to nodes."""
+
+    fillers: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
+    """[G, 1, repeat * L, K]: heads that share keys are folded into the query length"""
+    restore: Tensor
+    """[N * H] where the vector of each node's head stands in all groups' outputs one after the other"""
+
+
+@dataclass(frozen=True)
+class AttentionPlan:
+    """How the attention of one tree of `nodes` nodes is computed; the same for every layer."""
 
     groups: tuple[Group, ...]
-    restore: Tensor
-    """[N] where each node's output stands in the concatenation of all groups' outputs"""
+    nodes: int
+    _layouts: dict[Heads, Layout] = field(default_factory=dict, repr=False, compare=False)
+    _rows: dict[tuple[Heads, int], tuple[Tensor, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def layout(self, heads: Heads) -> Layout:
+        """Made for the first layer with such heads, used by all others."""
+        if heads not in self._layouts:
+            fillers = tuple(group.filler(heads) for group in self.groups)
+            masks = tuple(group.mask.repeat(1, 1, heads.repeat, 1) for group in self.groups)
+            rows = torch.cat(self.rows(heads, heads.heads))
+            used = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+            start = 0
+            for group_rows, filler in zip(self.rows(heads, heads.heads), fillers, strict=True):
+                used[start + filler] = False
+                start += len(group_rows)
+            restore = torch.empty(self.nodes * heads.heads, dtype=torch.long, device=rows.device)
+            restore[rows[used]] = used.nonzero().squeeze(1)
+            self._layouts[heads] = Layout(fillers, masks, restore)
+        return self._layouts[heads]
+
+    def rows(self, heads: Heads, step: int) -> tuple[Tensor, ...]:
+        """Each group's `rows`."""
+        if (heads, step) not in self._rows:
+            self._rows[heads, step] = tuple(group.rows(heads, step) for group in self.groups)
+        return self._rows[heads, step]
 
 
 def register() -> None:
@@ -54,12 +112,11 @@ def register() -> None:
 def plan_attention(tree: PrefixTree, dtype: torch.dtype, device: torch.device | str = "cpu") -> AttentionPlan:
     """Group the segments of `tree` and build their index and mask tensors."""
     groups: list[Group] = []
-    restore = np.zeros(tree.size, dtype=np.int64)
-    offset = 0
     for members in _group(segments(tree)):
         longest = max(s.end - s.start for s in members)
         widest = max(len(s.path) + s.end - s.start for s in members)
         queries = np.zeros((len(members), longest), dtype=np.int64)
+        padding = np.ones((len(members), longest), dtype=np.bool_)
         keys = np.zeros((len(members), widest), dtype=np.int64)
         visible = np.zeros((len(members), longest, widest), dtype=np.bool_)
         # Padding queries see one key, so that their softmax is finite; their output is never read.
@@ -68,21 +125,20 @@ def plan_attention(tree: PrefixTree, dtype: torch.dtype, device: torch.device | 
             length, above = segment.end - segment.start, len(segment.path)
             nodes = np.arange(segment.start, segment.end)
             queries[row, :length] = nodes
+            padding[row, :length] = False
             keys[row, : above + length] = np.concatenate([segment.path, nodes])
             visible[row, :length, :above] = True
             visible[row, :length, above : above + length] = np.tri(length, dtype=np.bool_)
-            restore[nodes] = offset + row * longest + np.arange(length)
-        offset += queries.size
         mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~torch.from_numpy(visible), -torch.inf)
         groups.append(
             Group(
-                queries=torch.from_numpy(queries.reshape(-1)).to(device),
+                queries=torch.from_numpy(queries).to(device),
+                padding=torch.from_numpy(padding).to(device),
                 keys=torch.from_numpy(keys.reshape(-1)).to(device),
                 mask=mask[:, None].to(device),
-                members=len(members),
             )
         )
-    return AttentionPlan(groups=tuple(groups), restore=torch.from_numpy(restore).to(device))
+    return AttentionPlan(groups=tuple(groups), nodes=tree.size)
 
 
 def tree_attention(
@@ -121,78 +177,57 @@ class _TreeAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float) -> Tensor:
         """query [N, H, D], key and value [N, Hkv, D] -> [N, H, D]."""
-        shape = Heads(query.shape[1], key.shape[1], query.shape[2])
+        heads = Heads(query.shape[1], key.shape[1], query.shape[2])
+        layout = plan.layout(heads)
         outputs, normalisers = [], []
-        for group in plan.groups:
-            q, k, v = shape.queries(query, group), shape.keys(key, group), shape.keys(value, group)
-            mask = shape.mask(group)
+        for group, q, mask in zip(plan.groups, _gather(query, heads, plan), layout.masks, strict=True):
+            k, v = _keys(key, group), _keys(value, group)
             out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
-            outputs.append(shape.to_slots(out, group))
+            outputs.append(out.reshape(-1, heads.size))
             normalisers.append(lse)
-        result = torch.cat(outputs).index_select(0, plan.restore)
+        result = torch.cat(outputs).index_select(0, layout.restore).view(query.shape)
         ctx.save_for_backward(query, key, value, result, *normalisers)
-        ctx.plan, ctx.scale, ctx.shape = plan, scale, shape
+        ctx.plan, ctx.scale, ctx.heads = plan, scale, heads
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, result, *normalisers = ctx.saved_tensors
-        shape, plan = ctx.shape, ctx.plan
-        slots = sum(len(group.queries) for group in plan.groups)
-        grad_slots = grad.new_zeros(slots, shape.heads, shape.size).index_copy_(0, plan.restore, grad)
-        out_slots = grad.new_zeros(slots, shape.heads, shape.size).index_copy_(0, plan.restore, result)
-        d_query = torch.empty_like(grad_slots)
+        heads, plan = ctx.heads, ctx.plan
+        layout = plan.layout(heads)
         # A shared prefix receives one addition per branch: in bfloat16 the later ones would round away.
         d_key, d_value = (torch.zeros_like(tensor, dtype=torch.float32) for tensor in (key, value))
-        start = 0
-        for group, lse in zip(plan.groups, normalisers, strict=True):
-            place = slice(start, start + len(group.queries))
-            start = place.stop
-            q, k, v = shape.queries(query, group), shape.keys(key, group), shape.keys(value, group)
+        d_queries = []
+        gathered = (_gather(tensor, heads, plan) for tensor in (query, grad, result))
+        parts = zip(plan.groups, *gathered, normalisers, layout.fillers, layout.masks, strict=True)
+        for group, q, dout, out, lse, filler, mask in parts:
+            dout.view(-1, heads.size).index_fill_(0, filler, 0.0)
+            k, v = _keys(key, group), _keys(value, group)
             dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                shape.fold(grad_slots[place], group), q, k, v, shape.fold(out_slots[place], group), lse,
-                0.0, False, attn_mask=shape.mask(group), scale=ctx.scale,
-            )  # fmt: skip
-            d_query[place] = shape.to_slots(dq, group)
+                dout, q, k, v, out, lse, 0.0, False, attn_mask=mask, scale=ctx.scale
+            )
+            d_queries.append(dq.reshape(-1, heads.size))
             for total, part in ((d_key, dk), (d_value, dv)):
-                rows = part.transpose(1, 2).reshape(len(group.keys), shape.kv_heads, shape.size)
+                rows = part.transpose(1, 2).reshape(len(group.keys), heads.kv_heads, heads.size)
                 total.index_add_(0, group.keys, rows.float())
-        return d_query.index_select(0, plan.restore), d_key.to(key.dtype), d_value.to(value.dtype), None, None
+        d_query = torch.cat(d_queries).index_select(0, layout.restore).view(query.shape)
+        return d_query, d_key.to(key.dtype), d_value.to(value.dtype), None, None
 
 
-class Heads(NamedTuple):
-    """Head counts and size, and the reshapes between nodes [n, H, D] and padded groups [G, Hkv, repeat * L, D]."""
+def _gather(vectors: Tensor, heads: Heads, plan: AttentionPlan) -> Iterator[Tensor]:
+    """Each group's part [G, Hkv, repeat * L, D] of vectors [N, H, D], in one copy: heads sharing keys are folded."""
+    count, heads_count, size = vectors.shape
+    if vectors.stride()[1:] != (size, 1) or vectors.stride(0) % size:
+        vectors = vectors.contiguous()
+    step = vectors.stride(0) // size
+    rows = vectors.as_strided(((count - 1) * step + heads_count, size), (size, 1))
+    for group, index in zip(plan.groups, plan.rows(heads, step), strict=True):
+        yield rows.index_select(0, index).view(len(group.queries), heads.kv_heads, -1, size)
 
-    heads: int
-    kv_heads: int
-    size: int
 
-    @property
-    def repeat(self) -> int:
-        """Query heads that share one key/value head."""
-        return self.heads // self.kv_heads
-
-    def queries(self, rows: Tensor, group: Group) -> Tensor:
-        """Gather [N, H, D] into [G, Hkv, repeat * L, D]."""
-        return self.fold(rows.index_select(0, group.queries), group)
-
-    def keys(self, rows: Tensor, group: Group) -> Tensor:
-        """Gather [N, Hkv, D] into [G, Hkv, K, D]."""
-        return rows.index_select(0, group.keys).view(group.members, -1, self.kv_heads, self.size).transpose(1, 2)
-
-    def mask(self, group: Group) -> Tensor:
-        """[G, 1, repeat * L, K]: grouped-query heads are folded into the query length."""
-        return group.mask.repeat(1, 1, self.repeat, 1)
-
-    def fold(self, slots: Tensor, group: Group) -> Tensor:
-        """[G * L, H, D] -> [G, Hkv, repeat * L, D]."""
-        parts = slots.view(group.members, -1, self.kv_heads, self.repeat, self.size).permute(0, 2, 3, 1, 4)
-        return parts.reshape(group.members, self.kv_heads, -1, self.size)
-
-    def to_slots(self, folded: Tensor, group: Group) -> Tensor:
-        """Inverse of `fold`."""
-        parts = folded.reshape(group.members, self.kv_heads, self.repeat, -1, self.size).permute(0, 3, 1, 2, 4)
-        return parts.reshape(-1, self.heads, self.size)
+def _keys(vectors: Tensor, group: Group) -> Tensor:
+    """The group's part [G, Hkv, K, D] of keys or values [N, Hkv, D]."""
+    return vectors.index_select(0, group.keys).view(len(group.queries), -1, *vectors.shape[1:]).transpose(1, 2)
 
 
 def _group(found: Sequence[Segment]) -> list[list[Segment]]:

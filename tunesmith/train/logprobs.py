@@ -38,17 +38,19 @@ class _TokenLogprobs(torch.autograd.Function):
         for start in range(0, len(targets), rows):
             piece = slice(start, start + rows)
             logits = (hidden[piece] @ weight.t()).float()
-            chosen = logits.gather(1, targets[piece, None]).squeeze(1)
-            normaliser = torch.logsumexp(logits, dim=1)
+            chosen = logits.gather(1, targets[piece, None])
             if smoothing:
-                chosen = (1 - smoothing) * chosen + smoothing * logits.mean(1)
-            logprobs[piece] = chosen - normaliser
+                chosen = (1 - smoothing) * chosen + smoothing * logits.mean(1, keepdim=True)
+            largest = logits.amax(dim=1, keepdim=True)
+            exponentials = logits.sub_(largest).exp_()
+            total = exponentials.sum(dim=1, keepdim=True)
+            logprobs[piece] = (chosen - largest - total.log()).squeeze(1)
             if slope is not None:
-                probabilities = logits.sub_(normaliser[:, None]).exp_().to(weight.dtype)
                 wanted = weight[targets[piece]]
                 if mean is not None:
                     wanted = torch.lerp(wanted, mean, smoothing)
-                torch.sub(wanted, probabilities @ weight, out=slope[piece])
+                expected = (exponentials.to(weight.dtype) @ weight).div_(total)
+                torch.sub(wanted, expected, out=slope[piece])
         ctx.save_for_backward(slope, hidden if ctx.needs_input_grad[1] else None, weight, targets)
         ctx.smoothing = smoothing
         return logprobs
