@@ -51,7 +51,7 @@ class Joined(NamedTuple):
                 columns.addmm_(x @ layer.a.t(), layer.b.t(), alpha=layer.scaling)
         return y
 
-    def backward(self, x: Tensor, dy: Tensor, *, wants_dx: bool = True) -> tuple[Tensor | None, list[Tensor]]:
+    def backward(self, x: Tensor, dy: Tensor, *, wants_dx: bool = True) -> tuple[Any, list[Tensor]]:
         """(dx [N, in] or None, [dA, dB of each layer in turn])."""
         a = torch.cat([layer.a for layer in self.layers])
         ranks = [layer.a.shape[0] for layer in self.layers]
