@@ -83,10 +83,11 @@ class Method(Value):
 
     def export(self, model: Any, state: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> Adapter:
         """What is saved for the trained tensors `state` of a run that began at `start`."""
-        config = peft_config_of(model)
-        if config is None:
-            config = {"peft_type": self.type_name(), "options": self.model_dump(mode="json")}
-        return Adapter(config, dict(state))
+        return Adapter(peft_config_of(model) or self.own_config(), dict(state))
+
+    def own_config(self) -> dict[str, Any]:
+        """What adapter_config.json says of a method that peft does not have."""
+        return {"peft_type": self.type_name(), "options": self.model_dump(mode="json")}
 
     def attach(self, model: Any, adapter: Adapter) -> Any:
         """Put a saved adapter of a method that peft does not have on the base `model`; see tunesmith.models.attach.

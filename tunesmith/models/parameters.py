@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from math import prod
 from typing import Any
 
 from torch import Tensor, nn
 
 from tunesmith.errors import ModelError
 
-__all__ = ["decoder_layers", "exchange_parameters", "train_all_but", "trainable_share"]
+__all__ = ["count_parameters", "decoder_layers", "exchange_parameters", "train_all_but", "trainable_share"]
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:
@@ -30,9 +31,19 @@ def train_all_but(model: Any, frozen: Container[int]) -> None:
 
 def trainable_share(model: Any) -> str:
     """How much of `model` is trained, in words."""
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    total = sum(parameter.numel() for parameter in model.parameters())
+    trained, total = count_parameters(model)
     return f"training {trained:,} of {total:,} parameters ({trained / total:.3%})"
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """(trained, all) parameters; those packed into four bits count as the numbers they stand for."""
+    trained = total = 0
+    for parameter in model.parameters():
+        packed = getattr(parameter, "quant_state", None)
+        count = parameter.numel() if packed is None else prod(packed.shape)
+        total += count
+        trained += count if parameter.requires_grad else 0
+    return trained, total
 
 
 def exchange_parameters(model: Any, tensors: Mapping[str, Tensor], frozen: Container[int] = ()) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from tunesmith.models.adapter import AdapterIdentity, adapter_digest, load_adapter_state, save_adapter
 from tunesmith.models.method import Method
+from tunesmith.models.parameters import count_parameters
 from tunesmith.models.score_head import SCORE, save_score_head
 from tunesmith.models.weights import BaseFiles
 from tunesmith.store.datasets import StoredDataset
@@ -92,6 +93,7 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         checks += (learned.scores_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),)
     (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
     selfchecks.require(checks)
+    trainable, total = count_parameters(model)
     return RunRecord(
         id=folder.name,
         name=given.name,
@@ -106,8 +108,8 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         best_step=best_step,
         start_validation_loss=state.start_validation_loss,
         best_validation_loss=state.best_validation_loss,
-        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        total_parameters=sum(p.numel() for p in model.parameters()),
+        trainable_parameters=trainable,
+        total_parameters=total,
         effective_tokens=state.effective_tokens,
         computed_tokens=state.computed_tokens,
         seconds=state.seconds,

@@ -179,7 +179,7 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
         training = Training(
             options=LoopOptions.of(spec, max(settled.accumulate, spec.accumulate)),
             model=prepared.model,
-            optimizer=make_optimizer(groups, spec.learning_rate, spec.weight_decay),
+            optimizer=make_optimizer(groups, spec.learning_rate, spec.weight_decay, spec.optimizer),
             method=prepared.method,
             objective=prepared.objective,
             plan=prepared.plan,

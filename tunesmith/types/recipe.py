@@ -110,11 +110,13 @@ class TrainSpec(Value):
     `batch_size` sequences make one optimizer step, computed as `accumulate` pieces; `precision: auto` is bfloat16
     where the processor has instructions for it, else float32. Dropout in the adapter samples one mask per
     shared prefix token. `checkpoint_every` counts optimizer steps. `patience` is the number of epochs without a
-    better validation loss after which training stops (0: never).
+    better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
+    bits and pages them to the processor's memory when the GPU is full; it needs CUDA.
     """
 
     method: PluginSpec = PluginSpec(name="lora")
     objective: PluginSpec = PluginSpec(name="sft")
+    optimizer: Literal["adamw", "adamw_8bit_paged"] = "adamw"
     trackers: tuple[PluginSpec, ...] = (PluginSpec(name="tensorboard"),)
     batching: Literal["tree", "padded"] = "tree"
     epochs: int = Field(default=2, ge=1)
