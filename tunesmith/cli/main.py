@@ -13,6 +13,7 @@ from tunesmith.cli import (
     chat,
     demo,
     doctor,
+    drill,
     evaluate,
     gate,
     graders,
@@ -30,7 +31,23 @@ from tunesmith.cli.failures import explain
 __all__ = ["app", "main"]
 
 # Shown in this order by `tunesmith --help`.
-_COMMANDS = (run, prepare, train, evaluate, gate, release, serve, chat, runs, graders, models, plugins, doctor, demo)
+_COMMANDS = (
+    run,
+    prepare,
+    train,
+    evaluate,
+    gate,
+    release,
+    serve,
+    chat,
+    runs,
+    graders,
+    models,
+    plugins,
+    doctor,
+    drill,
+    demo,
+)
 
 
 class _Guarded(TyperGroup):
