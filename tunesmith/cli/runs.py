@@ -27,7 +27,9 @@ def command(
             show_json(found)
         elif found.record is None:
             console.print(
-                f"{found.id} is not finished; train its recipe again to resume it. {found.path}", markup=False
+                f"{found.id} is not finished; train its recipe again to resume it. {found.path}",
+                markup=False,
+                soft_wrap=True,
             )
         else:
             console.print(tables.run_table(found.record))
@@ -37,7 +39,7 @@ def command(
         show_json(runs)
         return
     if not runs:
-        console.print(f"No runs in {home}. Begin with: tunesmith run RECIPE", markup=False)
+        console.print(f"No runs in {home}. Begin with: tunesmith run RECIPE", markup=False, soft_wrap=True)
         return
     table = tables.grid(f"Runs in {home / 'runs'}", "run", "steps", "validation loss", "seconds", "adapter")
     for item in runs:
