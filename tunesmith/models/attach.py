@@ -13,6 +13,7 @@ from tunesmith import plugins
 from tunesmith.errors import ModelError, NotFound
 from tunesmith.models.adapter import CONFIG_FILE, load_adapter_state, read_adapter
 from tunesmith.models.method import Method
+from tunesmith.models.virtual_adapters import attach_virtual, is_virtual
 
 __all__ = ["METHODS", "attach", "method_of"]
 
@@ -28,8 +29,10 @@ def attach(model: Any, folder: Path) -> Any:
     Raises ModelError when the folder is no adapter, its method is unknown, or a tensor does not fit the model.
     """
     adapter = read_adapter(folder)
-    own = method_of(adapter.config)
-    if own is not None:
+    own = None if is_virtual(adapter.config) else method_of(adapter.config)
+    if is_virtual(adapter.config):
+        attached = attach_virtual(model, adapter)
+    elif own is not None:
         attached = own.attach(model, adapter)
     else:
         try:

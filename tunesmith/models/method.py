@@ -52,6 +52,13 @@ class Method(Value):
         Parameters that are trained have `requires_grad`, no others. Raises ModelError when the options do not fit.
         """
 
+    def virtual_ids(self) -> tuple[int, ...]:
+        """Ids of the virtual tokens in front of every row (negative); none for methods that have no such tokens.
+
+        Whoever renders rows for a model of this method puts them there (`Rendered.after`); the engine does so itself.
+        """
+        return ()
+
     def start_from_rows(self, model: Any, rows: Sequence[Rendered]) -> None:
         """Take the start from the training rows; only for methods whose initialisation is made from data."""
 

@@ -140,7 +140,7 @@ def score_plainly(model: Any, rows: Sequence[Rendered]) -> list[torch.Tensor]:
     for row in rows:
         ids = torch.tensor([row.token_ids], device=model.device)
         logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-        logprobs = torch.log_softmax(logits, dim=-1).gather(1, ids[0, 1:, None]).squeeze(1)
+        logprobs = torch.log_softmax(logits, dim=-1).gather(1, ids[0, 1:, None].clamp(min=0)).squeeze(1)
         results.append(logprobs[torch.tensor(row.loss_weights[1:], device=ids.device) > 0])
     return results
 

@@ -12,7 +12,7 @@ from tunesmith.train.objective import Group, Objective
 from tunesmith.types.dataset import DatasetManifest, Example, SplitName
 from tunesmith.types.preference import Labelled, Preference
 
-__all__ = ["OBJECTIVES", "groups_of", "require_shape"]
+__all__ = ["OBJECTIVES", "behind", "groups_of", "require_shape"]
 
 OBJECTIVES = "tunesmith.train.objectives"
 
@@ -83,4 +83,16 @@ def _unpaired(renderer: Renderer, judged: Sequence[tuple[str, Labelled]]) -> lis
             unpaired=(renderer.render(row.answered_by(judged[index - 1][1])),),
         )
         for index, (name, row) in enumerate(judged)
+    ]
+
+
+def behind(ids: tuple[int, ...], groups: list[Group]) -> list[Group]:
+    """The groups with the tokens `ids` (a method's virtual tokens) in front of each of their rows."""
+    if not ids:
+        return groups
+    return [
+        group._replace(
+            rows=tuple(row.after(ids) for row in group.rows), unpaired=tuple(row.after(ids) for row in group.unpaired)
+        )
+        for group in groups
     ]

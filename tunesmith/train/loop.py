@@ -210,7 +210,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     set_rate(training.optimizer, rate)
     training.optimizer.step()
     training.method.after_step(training.model, step + 1, plan.steps)
-    effective = sum(len(row.token_ids) for row in rows_of(groups))
+    effective = sum(len(row.token_ids) - row.virtual_tokens for row in rows_of(groups))
     values = {
         "epoch": (step + 1) / plan.steps_per_epoch,
         "loss": loss_sum,

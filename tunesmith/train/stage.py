@@ -28,7 +28,7 @@ from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
 from tunesmith.train.forward import Batching, attention_for
-from tunesmith.train.groups import OBJECTIVES, groups_of, require_shape
+from tunesmith.train.groups import OBJECTIVES, behind, groups_of, require_shape
 from tunesmith.train.identities import identity_checks
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop import LoopOptions, Training, run_steps
@@ -127,6 +127,8 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
     first = [groups[index] for index in plan.indices(0)]
     start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
+    groups, validation = (behind(method.virtual_ids(), part) for part in (groups, validation))
+    first = [groups[index] for index in plan.indices(0)]
     model = method.wrap(model, spec.seed).train()
     method.start_from_rows(model, rows_of(groups))
     if objective.needs.values:

@@ -103,3 +103,22 @@ class Rendered(Value):
     def trained_tokens(self) -> int:
         """Number of tokens with a loss weight above zero."""
         return sum(weight > 0 for weight in self.loss_weights)
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Number of virtual tokens (negative ids) the row begins with: they belong to the model, not to the text."""
+        return next((index for index, token in enumerate(self.token_ids) if token >= 0), len(self.token_ids))
+
+    def after(self, ids: tuple[int, ...]) -> Rendered:
+        """The row behind the untrained tokens `ids`."""
+        if not ids:
+            return self
+        moved = (
+            span.model_copy(update={"start": span.start + len(ids), "end": span.end + len(ids)}) for span in self.spans
+        )
+        first = Span(start=0, end=len(ids), message=-1, role="virtual", trained=False)
+        return Rendered(
+            token_ids=(*ids, *self.token_ids),
+            loss_weights=(*(0.0,) * len(ids), *self.loss_weights),
+            spans=(first, *moved) if self.spans else (),
+        )
