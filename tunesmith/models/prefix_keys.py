@@ -80,7 +80,7 @@ def activations(model: Any, token_ids: list[int]) -> Tensor:
     """[T, columns]: the keys and values that `model` itself gives to a text, a start that says what the text says."""
     ids = torch.tensor([token_ids], device=model.device)
     cache, attention = DynamicCache(), model.config._attn_implementation
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation("eager")  # every model has it
     try:
         model(input_ids=ids, past_key_values=cache, use_cache=True)
     finally:

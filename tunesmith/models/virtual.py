@@ -82,8 +82,9 @@ class PromptVectors(VirtualTokens):
 def install(model: Any, virtual: VirtualTokens) -> None:
     """Let `model` (a causal language model) understand the virtual tokens of `virtual`."""
     setattr(model, _ATTRIBUTE, virtual)
-    # A bound method: a deep copy of the model gets the hook of its own copy.
-    getattr(model, model.base_model_prefix).register_forward_pre_hook(virtual.before, with_kwargs=True)
+    backbone = getattr(model, model.base_model_prefix)
+    # OPT's language model calls the decoder inside. A bound method: a deep copy of the model hooks its own copy.
+    getattr(backbone, "decoder", backbone).register_forward_pre_hook(virtual.before, with_kwargs=True)
 
 
 def virtual_tokens(model: Any) -> int:
