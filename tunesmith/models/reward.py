@@ -11,6 +11,7 @@ import torch
 from tunesmith.models.attach import attach
 from tunesmith.models.score_head import load_score_head
 from tunesmith.models.template import Renderer
+from tunesmith.models.virtual import virtual_ids, virtual_tokens
 from tunesmith.models.weights import load_base
 from tunesmith.types.conversation import Conversation
 
@@ -30,10 +31,12 @@ class RewardModel:
 
     def score(self, conversations: Sequence[Conversation]) -> list[float]:
         """One score per conversation; only differences between answers to the same prompt mean something."""
-        return [self.score_ids(self._renderer.render(conversation).token_ids) for conversation in conversations]
+        before = virtual_ids(virtual_tokens(self._model))
+        rows = [self._renderer.render(conversation).after(before) for conversation in conversations]
+        return [self.score_ids(row.token_ids) for row in rows]
 
     def score_ids(self, token_ids: Sequence[int]) -> float:
-        """The score of one rendered conversation, read at its last token."""
+        """The score of one rendered conversation (with the adapter's virtual tokens), read at its last token."""
         inner = self._model.get_base_model() if hasattr(self._model, "get_base_model") else self._model
         with torch.no_grad():
             ids = torch.tensor([list(token_ids)], device=self._head.weight.device)

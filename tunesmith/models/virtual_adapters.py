@@ -8,7 +8,7 @@ from peft import PeftType, PrefixTuningConfig, PromptTuningConfig
 from torch import Tensor
 
 from tunesmith.errors import ModelError
-from tunesmith.models.adapter import Adapter
+from tunesmith.models.adapter import Adapter, plain_config
 from tunesmith.models.prefix_keys import PrefixKeys, prefix_shape, table
 from tunesmith.models.virtual import PromptVectors, VirtualTokens, install
 
@@ -36,7 +36,7 @@ def prompt_adapter(model: Any, vectors: Tensor) -> Adapter:
         num_attention_heads=int(given.num_attention_heads),
         num_layers=int(given.num_hidden_layers),
     )
-    return Adapter(config.to_dict(), {_TENSOR: vectors.detach().cpu().contiguous()})
+    return Adapter(plain_config(config), {_TENSOR: vectors.detach().cpu().contiguous()})
 
 
 def prefix_adapter(model: Any, learned: Tensor) -> Adapter:
@@ -51,7 +51,7 @@ def prefix_adapter(model: Any, learned: Tensor) -> Adapter:
         num_layers=shape.layers,
         prefix_projection=False,
     )
-    return Adapter(config.to_dict(), {_TENSOR: learned.detach().cpu().contiguous()})
+    return Adapter(plain_config(config), {_TENSOR: learned.detach().cpu().contiguous()})
 
 
 def attach_virtual(model: Any, adapter: Adapter) -> Any:
