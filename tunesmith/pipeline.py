@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tunesmith.engine.backend import start_engine
+from tunesmith.engine.backends.embedded import Embedded
 from tunesmith.errors import Problem, RecipeError
 from tunesmith.evaluate.cache import evaluation_digest, read_report, write_report
 from tunesmith.evaluate.metric import directions
@@ -24,6 +25,7 @@ from tunesmith.evaluate.stage import EvaluationInput, contestants_of
 from tunesmith.evaluate.stage import evaluate as evaluate_stage
 from tunesmith.gate.stage import judge
 from tunesmith.gate.stage import problems as gate_problems
+from tunesmith.grade.grader import Answered, Sample, load_grader
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
 from tunesmith.prepare.stage import prepare as prepare_stage
@@ -35,6 +37,7 @@ from tunesmith.settings import Settings
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.train.finish import TrainingInput
 from tunesmith.train.metrics import METRICS_FILE
+from tunesmith.train.rollouts import Graded, Reward, Tools
 from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
 from tunesmith.types.base import Value
@@ -158,7 +161,25 @@ class _Quiet:
 def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> TrainingInput:
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
-    return TrainingInput(recipe.name, base, dataset, settings.home)
+    # Training knows neither engine nor graders; objectives that learn from rewards are given both here.
+    tools = Tools(Embedded().live_sampler(Renderer(base.path).stop_ids), _reward)
+    return TrainingInput(recipe.name, base, dataset, settings.home, tools)
+
+
+def _reward(choice: PluginSpec) -> Reward:
+    """The grader that the recipe names as a function from answers to rewards. Raises RecipeError."""
+    grader = load_grader({"name": choice.name, **choice.options})
+    if models := grader.judges():
+        message = f"{', '.join(models)} would have to be asked, and no server is given"
+        fix = "set base_url to an OpenAI-compatible server, for example one of `tunesmith serve`"
+        raise RecipeError([Problem(message, field="train.grader", fix=fix)])
+
+    def reward(answers: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Graded]:
+        answered = [Answered(Sample(output_text=text), item) for text, item in answers]
+        grades = asyncio.run(grader.grade(answered))
+        return [Graded(grade.score, f"{grade.error}: {grade.detail}" if grade.error else "") for grade in grades]
+
+    return reward
 
 
 async def _measure(

@@ -30,6 +30,7 @@ PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
     {
         ("train", "method"): "tunesmith.models.methods",
         ("train", "objective"): "tunesmith.train.objectives",
+        ("train", "grader"): "tunesmith.grade.graders",
         ("train", "trackers", "*"): "tunesmith.train.trackers",
         ("gate", "rules", "*"): "tunesmith.gate.rules",
         ("evaluate", "metrics", "*"): "tunesmith.evaluate.metrics",
@@ -102,7 +103,8 @@ def _fresh(place: Place) -> dict[str, Any]:
     if place not in PLUGIN_PLACES:
         return {}
     stage, field = place
-    return {"name": getattr(Recipe.model_fields[str(stage)].default, str(field)).name}
+    default = getattr(Recipe.model_fields[str(stage)].default, str(field))
+    return {} if default is None else {"name": default.name}
 
 
 def _validate(model: type[Value], data: object, place: Place, document: Document) -> tuple[Any | None, list[Problem]]:

@@ -21,6 +21,7 @@ from tunesmith.train import learned, memory, selfchecks
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import TrainingPlan
+from tunesmith.train.rollouts import Rollouts, Tools
 from tunesmith.train.settled import Settled
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.dataset import Check, SplitName
@@ -41,6 +42,8 @@ class TrainingInput(NamedTuple):
     base: BaseFiles
     dataset: StoredDataset
     home: Path
+    tools: Tools | None = None
+    """what samples and grades answers, for objectives that learn from rewards"""
 
 
 class Prepared(NamedTuple):
@@ -59,6 +62,7 @@ class Prepared(NamedTuple):
     checks: tuple[Check, ...]
     settled: Settled | None
     name_row: Callable[[SplitName, str], str] = "{} row {}".format
+    rollouts: Rollouts | None = None
 
 
 class TrainedState(NamedTuple):

@@ -9,6 +9,7 @@ from tunesmith.models.template import Renderer
 from tunesmith.plugins import load, names
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.train.objective import Group, Objective
+from tunesmith.train.prompts import prompt_groups
 from tunesmith.types.dataset import DatasetManifest, Example, SplitName
 from tunesmith.types.preference import Labelled, Preference
 
@@ -26,6 +27,8 @@ def groups_of(renderer: Renderer, dataset: StoredDataset, split: SplitName, obje
     if split not in dataset.manifest.splits:
         return []
     examples = dataset.examples(split)
+    if objective.needs.completions:
+        return prompt_groups(renderer, examples, objective.needs)
     if objective.unpaired:
         return _unpaired(renderer, _judged(examples))
     return [

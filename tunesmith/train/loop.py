@@ -26,6 +26,7 @@ from tunesmith.train.offenders import not_finite, offenders
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors, set_rate
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import sequence_logprobs
+from tunesmith.train.rollouts import Rollouts, rollout_metrics
 from tunesmith.train.schedule import Schedule, learning_rate
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.dataset import SplitName
@@ -77,6 +78,7 @@ class Training:
     checkpoints: Path
     trunk: Trunk | None = None
     name_row: Callable[[SplitName, str], str] = "{} row {}".format
+    rollouts: Rollouts | None = None
     interruption: Interruption = field(default_factory=Interruption)
 
     @property
@@ -84,8 +86,13 @@ class Training:
         """The trained parameters."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
-    def complete(self, groups: Sequence[Group]) -> Sequence[Group]:
-        """The groups of one whole step with what the objective must know over all of them."""
+    def complete(self, groups: Sequence[Group], step: int | None) -> Sequence[Group]:
+        """The groups of one whole step (None: of validation), sampled where the objective learns from rewards, with
+        what it must know over all of them.
+        """
+        if self.rollouts is not None:
+            sampler = self.rollouts
+            groups = sampler.greedy(self.model, groups) if step is None else sampler.sampled(self.model, groups, step)
         return self.objective.complete(
             groups, lambda rows: sequence_logprobs(self.model, rows, self.options.batching, self.trunk)
         )
@@ -134,16 +141,19 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
 def validate(training: Training) -> dict[str, float]:
     """The objective's own loss (`loss`) and metrics over all validation groups, without dropout.
 
+    For objectives that learn from rewards the loss is the negative mean reward of greedy answers.
     Raises TrainingFailed when the loss is not finite; names the rows.
     """
     groups, objective = training.validation, training.objective
     total = objective.amount(groups)
     found = {"loss": 0.0}
+    complete: list[Group] = []
     training.model.eval()
     with torch.no_grad():
         for start in range(0, len(groups), training.options.batch_size):
             with training.interruption.breakable():
-                step = training.complete(groups[start : start + training.options.batch_size])
+                step = training.complete(groups[start : start + training.options.batch_size], None)
+            complete += step
             for piece in split_evenly(step, training.options.accumulate):
                 with training.interruption.breakable():
                     scored = training.score(piece)
@@ -152,7 +162,8 @@ def validate(training: Training) -> dict[str, float]:
         if not np.isfinite(found["loss"]):
             raise _broken(training, "validation", f"Validation loss {found['loss']}", groups)
     training.model.train()
-    return found
+    found |= rollout_metrics(complete)
+    return found | {"loss": 0.0 - found["reward"]} if training.rollouts else found
 
 
 def _add_means(means: dict[str, float], values: Mapping[str, float], share: float) -> None:
@@ -186,7 +197,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     options, plan = training.options, training.plan
     torch.manual_seed(int(np.random.SeedSequence((options.seed, step)).generate_state(1)[0]))
     with training.interruption.breakable():
-        groups = training.complete([training.groups[index] for index in plan.indices(step)])
+        groups = training.complete([training.groups[index] for index in plan.indices(step)], step)
     total = training.objective.amount(groups)
     loss_sum, computed = 0.0, 0
     metrics: dict[str, float] = {}
@@ -217,6 +228,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
         "learning_rate": rate,
         "gradient_norm": norm,
         **metrics,
+        **rollout_metrics(groups),
     }
     if penalty is not None:
         values["penalty"] = penalty.item()

@@ -9,8 +9,9 @@ tree, so a shared prompt is computed once) and hands the objective what came out
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -45,6 +46,18 @@ class Group(NamedTuple):
     """what `Objective.complete` found over the whole step"""
     advantages: tuple[float, ...] = ()
     """[len(rows)] how much better than expected each row did (policy gradients)"""
+    prompt: tuple[int, ...] = ()
+    """token ids that the model is to answer, for objectives that sample"""
+    item: Mapping[str, Any] = MappingProxyType({})
+    """the dataset row's own fields, for graders"""
+    rewards: tuple[float | None, ...] = ()
+    """[len(rows)] what a grader gave each sampled row; None where it could not be graded"""
+    sampled: tuple[float, ...] = ()
+    """log-probability of every trained token of all rows, in order, when it was sampled"""
+    start: tuple[float, ...] = ()
+    """the same under the start policy, where `Needs.start_tokens` asks for it"""
+    truncated: int = 0
+    """sampled rows that were cut off before the model ended its turn"""
 
 
 class Needs(NamedTuple):
@@ -58,6 +71,12 @@ class Needs(NamedTuple):
     """share e of the vocabulary's mean in each log-probability: (1 - e) log p(token) + e mean_v log p(v)"""
     embedding_noise: float = 0.0
     """NEFTune's alpha: noise on the embeddings while training; 0 for none"""
+    completions: int = 0
+    """rows to sample from the model for each prompt at every step, with rewards; 0 for none"""
+    max_tokens: int = 0
+    """longest completion to sample"""
+    start_tokens: bool = False
+    """the sampled tokens' log-probabilities under the start policy, computed each step"""
 
 
 class Scored(NamedTuple):

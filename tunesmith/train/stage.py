@@ -38,6 +38,7 @@ from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import keep_references, with_references
+from tunesmith.train.rollouts import Rollouts, Tools, sampling_check
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.tracker import Tracker
 from tunesmith.train.tree import fold
@@ -115,13 +116,14 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     renderer = Renderer(given.base.path)
     objective = _plugin(OBJECTIVES, spec.objective, Objective)
     require_shape(objective, spec.objective.name, given.dataset.manifest)
+    method = _plugin("tunesmith.models.methods", spec.method, Method)
+    rollouts = _rollouts(spec, objective, method, (given.tools, renderer))
     groups, validation = (groups_of(renderer, given.dataset, split, objective) for split in _SPLITS)
     if spec.patience and not validation:
         problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
         raise RecipeError([problem])
     precision = resolve_precision(spec.precision)
     attention.register()
-    method = _plugin("tunesmith.models.methods", spec.method, Method)
     progress.say(f"loading {given.base.name} in {precision}")
     model = load_base(given.base.path, precision, attention=attention_for(spec.batching))
     plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
@@ -142,17 +144,40 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     memory.reset_peak()
     trunk = None
     rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
-    # Noise on the embeddings changes what the frozen layers say at every step.
-    can_keep = not objective.needs.embedding_noise and (settled is None or settled.keeps_trunk)
+    # Noise on the embeddings changes what the frozen layers say at every step; sampled rows are not known beforehand.
+    can_keep = not rollouts and not objective.needs.embedding_noise and (settled is None or settled.keeps_trunk)
     if can_keep and (settled is not None or _trunk_fits(model, rows, spec.batching, progress)):
         trunk = Trunk(model, rows, progress)
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
+    if rollouts:
+        checks = (*checks, sampling_check(rollouts, model, groups, precision))
+        selfchecks.require(checks)
     prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled)
-    prepared = prepared._replace(name_row=given.dataset.name_row)
+    prepared = prepared._replace(name_row=given.dataset.name_row, rollouts=rollouts)
     if settled is None:
         prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
     return _referred(prepared, spec.batching, folder, progress)
+
+
+def _rollouts(
+    spec: TrainSpec, objective: Objective, method: Method, outside: tuple[Tools | None, Renderer]
+) -> Rollouts | None:
+    """What samples and grades, for objectives that learn from rewards. Raises RecipeError when grader and objective do
+    not belong together.
+    """
+    tools, renderer = outside
+    wants = objective.needs.completions > 0
+    if wants != (spec.grader is not None):
+        message = "is missing: this objective learns from rewards" if wants else "has no effect with this objective"
+        fix = "add train.grader: {name: string_check, ...}" if wants else "remove it, or choose grpo or rloo"
+        raise RecipeError([Problem(message, field="train.grader", fix=fix)])
+    if spec.grader is None:
+        return None
+    if tools is None:
+        raise TrainingFailed("Nothing was given to sample and grade answers with.", hint="Use: tunesmith train RECIPE")
+    reward = tools.reward(spec.grader)
+    return Rollouts(tools.sampler, reward, renderer, objective.needs, method, spec.batching, spec.seed)
 
 
 def _referred(prepared: Prepared, batching: Batching, folder: Path, progress: Progress) -> Prepared:
@@ -192,6 +217,7 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
             trunk=prepared.trunk,
             name_row=prepared.name_row,
             interruption=place.interruption,
+            rollouts=prepared.rollouts,
         )
         state = run_steps(training, _restore(training, resume, digest, progress), progress)
     return TrainedState(state, fresh)

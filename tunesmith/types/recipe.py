@@ -111,12 +111,14 @@ class TrainSpec(Value):
     where the processor has instructions for it, else float32. Dropout in the adapter samples one mask per
     shared prefix token. `checkpoint_every` counts optimizer steps. `patience` is the number of epochs without a
     better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
-    bits and pages them to the processor's memory when the GPU is full; it needs CUDA.
+    bits and pages them to the processor's memory when the GPU is full; it needs CUDA. `grader`
+    gives the rewards that grpo and rloo learn from; `tunesmith graders` tries one.
     """
 
     method: PluginSpec = PluginSpec(name="lora")
     objective: PluginSpec = PluginSpec(name="sft")
     optimizer: Literal["adamw", "adamw_8bit_paged"] = "adamw"
+    grader: PluginSpec | None = None
     trackers: tuple[PluginSpec, ...] = (PluginSpec(name="tensorboard"),)
     batching: Literal["tree", "padded"] = "tree"
     epochs: int = Field(default=2, ge=1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from tunesmith.engine.backend import Backend
 from tunesmith.engine.engine import Engine
 from tunesmith.types.recipe import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    from tunesmith.engine.backends._live import LiveSampler
 
 __all__ = ["Embedded"]
 
@@ -29,6 +33,12 @@ class Embedded(Backend):
     step_tokens: int = Field(default=256, ge=16)
     kv_tokens: int = Field(default=16384, ge=256)
     prefix_tokens: int = Field(default=4096, ge=0)
+
+    def live_sampler(self, stop_ids: frozenset[int]) -> LiveSampler:
+        """What samples from a model while it is trained, by the same packed forward; `kv_tokens` bounds it."""
+        from tunesmith.engine.backends._live import LiveSampler
+
+        return LiveSampler(stop_ids, self.kv_tokens)
 
     def start(self, base_path: Path) -> Engine:
         """Load the base model in `base_path`, prove that it is served faithfully, and start the engine's thread.
