@@ -21,6 +21,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "instruction": {"instruction": "q", "input": "", "output": "a", "extra": 1},
     "kto": {"prompt": "q", "completion": "a", "label": True, "extra": 1},
     "preference": {"prompt": "q", "chosen": "a", "rejected": "b", "extra": 1},
+    "prompts": {"prompt": "q", "reference": "a", "extra": 1},
 }
 
 
@@ -45,7 +46,8 @@ def test_is_a_frozen_value_with_the_contract(name: str) -> None:
 def test_reads_its_own_row(name: str) -> None:
     conversation = make(name).parse(ROWS[name]).conversations[0]
     assert [(message.role, message.content) for message in conversation.messages] == [("user", "q"), ("assistant", "a")]
-    assert conversation.metadata == {"extra": "1"}
+    kept = {"item": '{"reference": "a", "extra": 1}'} if name == "prompts" else {"extra": "1"}
+    assert conversation.metadata == kept
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "columns"])

@@ -93,6 +93,10 @@ class Training:
         if self.rollouts is not None:
             sampler = self.rollouts
             groups = sampler.greedy(self.model, groups) if step is None else sampler.sampled(self.model, groups, step)
+        return self.known(groups)
+
+    def known(self, groups: Sequence[Group]) -> Sequence[Group]:
+        """The groups of one whole step with what the objective must know over all of them."""
         return self.objective.complete(
             groups, lambda rows: sequence_logprobs(self.model, rows, self.options.batching, self.trunk)
         )
@@ -239,7 +243,7 @@ def _broken(training: Training, split: SplitName, what: str, groups: Sequence[Gr
     """The error for numbers that are not finite, with the rows of `split` among `groups` that cause them."""
 
     def loss_of(group: Group) -> torch.Tensor:
-        alone = training.complete([group])
+        alone = training.known([group])
         return training.objective.loss(training.score(alone), alone, training.objective.amount(alone))
 
     found = offenders(groups, loss_of, training.parameters)

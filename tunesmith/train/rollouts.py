@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from tunesmith.errors import TrainingFailed
+from tunesmith.errors import Problem, RecipeError, TrainingFailed
 from tunesmith.models.method import Method
 from tunesmith.train.advantages import deviation
 from tunesmith.train.forward import Batching, score
-from tunesmith.train.objective import Group, Needs, rows_of
+from tunesmith.train.objective import Group, Needs, Objective, rows_of
 from tunesmith.train.selfchecks import token_check
 from tunesmith.types.conversation import Rendered, Span
 from tunesmith.types.dataset import Check
-from tunesmith.types.recipe import PluginSpec
+from tunesmith.types.recipe import PluginSpec, TrainSpec
 
 __all__ = [
     "Completion",
@@ -34,6 +34,7 @@ __all__ = [
     "Tools",
     "completed_row",
     "rollout_metrics",
+    "rollouts_for",
     "sampling_check",
 ]
 
@@ -154,6 +155,27 @@ class Rollouts:
                 scored = score(model, rows_of([group]), self.batching)
                 results.append(group._replace(start=tuple(scored.logprobs[scored.token].tolist())))
         return results
+
+
+def rollouts_for(
+    spec: TrainSpec, objective: Objective, method: Method, outside: tuple[Tools | None, Decoder]
+) -> Rollouts | None:
+    """What samples and grades, for objectives that learn from rewards; None for others.
+
+    Raises RecipeError when grader and objective do not belong together.
+    """
+    tools, decoder = outside
+    wants = objective.needs.completions > 0
+    if wants != (spec.grader is not None):
+        message = "is missing: this objective learns from rewards" if wants else "has no effect with this objective"
+        fix = "add train.grader: {name: string_check, ...}" if wants else "remove it, or choose grpo or rloo"
+        raise RecipeError([Problem(message, field="train.grader", fix=fix)])
+    if spec.grader is None:
+        return None
+    if tools is None:
+        raise TrainingFailed("Nothing was given to sample and grade answers with.", hint="Use: tunesmith train RECIPE")
+    reward = tools.reward(spec.grader)
+    return Rollouts(tools.sampler, reward, decoder, objective.needs, method, spec.batching, spec.seed)
 
 
 def sampling_check(rollouts: Rollouts, model: Any, groups: Sequence[Group], precision: str) -> Check:

@@ -38,7 +38,7 @@ from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
 from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import keep_references, with_references
-from tunesmith.train.rollouts import Rollouts, Tools, sampling_check
+from tunesmith.train.rollouts import rollouts_for, sampling_check
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.tracker import Tracker
 from tunesmith.train.tree import fold
@@ -117,7 +117,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     objective = _plugin(OBJECTIVES, spec.objective, Objective)
     require_shape(objective, spec.objective.name, given.dataset.manifest)
     method = _plugin("tunesmith.models.methods", spec.method, Method)
-    rollouts = _rollouts(spec, objective, method, (given.tools, renderer))
+    rollouts = rollouts_for(spec, objective, method, (given.tools, renderer))
     groups, validation = (groups_of(renderer, given.dataset, split, objective) for split in _SPLITS)
     if spec.patience and not validation:
         problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
@@ -158,26 +158,6 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     if settled is None:
         prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
     return _referred(prepared, spec.batching, folder, progress)
-
-
-def _rollouts(
-    spec: TrainSpec, objective: Objective, method: Method, outside: tuple[Tools | None, Renderer]
-) -> Rollouts | None:
-    """What samples and grades, for objectives that learn from rewards. Raises RecipeError when grader and objective do
-    not belong together.
-    """
-    tools, renderer = outside
-    wants = objective.needs.completions > 0
-    if wants != (spec.grader is not None):
-        message = "is missing: this objective learns from rewards" if wants else "has no effect with this objective"
-        fix = "add train.grader: {name: string_check, ...}" if wants else "remove it, or choose grpo or rloo"
-        raise RecipeError([Problem(message, field="train.grader", fix=fix)])
-    if spec.grader is None:
-        return None
-    if tools is None:
-        raise TrainingFailed("Nothing was given to sample and grade answers with.", hint="Use: tunesmith train RECIPE")
-    reward = tools.reward(spec.grader)
-    return Rollouts(tools.sampler, reward, renderer, objective.needs, method, spec.batching, spec.seed)
 
 
 def _referred(prepared: Prepared, batching: Batching, folder: Path, progress: Progress) -> Prepared:
