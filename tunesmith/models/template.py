@@ -103,6 +103,13 @@ class Renderer:
         """Token ids [A] of an assistant's answer as it is trained: its text and the end-of-turn token."""
         return (*self._encode(text), self.end_of_turn_id)
 
+    def turn_characters(self, conversation: Conversation, message: int) -> tuple[str, tuple[tuple[int, int], ...]]:
+        """Text of a trained assistant turn as `render` lays it out, and the characters [start, end) of each token."""
+        prompt = self._text(conversation.messages[:message], conversation.tools, generate=True)
+        text = self._turn_text(conversation, message, prompt)
+        found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return text, tuple((int(start), int(end)) for start, end in found["offset_mapping"])
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))

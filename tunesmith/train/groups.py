@@ -23,10 +23,16 @@ def groups_of(renderer: Renderer, dataset: StoredDataset, split: SplitName, obje
 
     One per example, but one per answer for objectives that judge answers one by one: of pairs first all chosen
     answers, then all rejected ones.
+
+    Raises RecipeError when an option of the objective has no effect on the training rows.
     """
     if split not in dataset.manifest.splits:
         return []
     examples = dataset.examples(split)
+    if split == "train":
+        found = objective.problems([row for example in examples for row in example.content.conversations])
+        if found:
+            raise RecipeError(found)
     if objective.needs.completions:
         return prompt_groups(renderer, examples, objective.needs)
     if objective.unpaired:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from tunesmith.errors import Problem
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation, Rendered, Shape
 
@@ -142,6 +143,10 @@ class Objective(Value):
     def weighted(self, row: Rendered, conversation: Conversation, renderer: Renderer) -> Rendered:
         """A rendered sequence with the loss weights that this objective gives its tokens; unchanged unless told."""
         return row
+
+    def problems(self, conversations: Sequence[Conversation]) -> list[Problem]:
+        """Options that would have no effect on these training rows; none unless told."""
+        return []
 
     @abstractmethod
     def loss(self, scored: Scored, groups: Sequence[Group], normaliser: float) -> Tensor:
