@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.invariant.runs import SPEC
 from tunesmith.errors import RecipeError
+from tunesmith.models.attach import attach
 from tunesmith.models.reward import RewardModel
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import resolve_base
+from tunesmith.models.weights import load_base, resolve_base
 from tunesmith.prepare.stage import prepare
 from tunesmith.progress import Silent
 from tunesmith.train import loop
 from tunesmith.train.finish import TrainingInput
+from tunesmith.train.forward import score_plainly
 from tunesmith.train.stage import train
 from tunesmith.types.recipe import ModelSpec, PrepareSpec, TrainSpec
 from tunesmith.types.run import RunRecord
@@ -63,6 +66,14 @@ def test_it_trains_and_proves_it(tmp_path: Path, tiny: Path, objective: Any, row
     metrics = [json.loads(line) for line in (Path(record.path) / "metrics.jsonl").read_text().splitlines()]
     assert metrics[-1]["validation_reward_accuracy"] > 0.9  # one answer is always the same: easily learned
     assert record.best_validation_loss < record.start_validation_loss  # type: ignore[operator]
+    held = record.held_out_preferences
+    if rows is JUDGED:
+        assert held is None
+        return
+    assert held is not None
+    assert (held.split, held.pairs, held.accuracy) == ("test", 2, 1.0)
+    assert held.accuracy_per_token == (None if objective["name"] == "reward" else 1.0)
+    assert held.mean_margin > 0
 
 
 def test_a_saved_reward_model_prefers_what_was_chosen(tmp_path: Path, tiny: Path) -> None:
@@ -109,6 +120,28 @@ def test_references_are_computed_once(tmp_path: Path, tiny: Path, monkeypatch: p
         return [group._replace(reference=(0.0, 0.0)) for group in groups]
 
     assert run(tmp_path, tiny, {"name": "dpo"}, epochs=1).adapter_digest == record.adapter_digest
+
+
+def test_held_out_preferences_by_hand(tmp_path: Path, tiny: Path) -> None:
+    """The log-ratios of the trained to the base model, each row alone through the model's own forward."""
+    record = run(tmp_path, tiny, {"name": "dpo"}, epochs=1)
+    base, tuned = load_base(tiny, "float32"), attach(load_base(tiny, "float32"), Path(record.path) / "adapter")
+    margins, per_token = [], []
+    for example in given(tmp_path, tiny, PAIRS).dataset.examples("test"):
+        rows = [Renderer(tiny).render(conversation) for conversation in example.content.conversations]
+        with torch.no_grad():
+            both = zip(score_plainly(tuned, rows), score_plainly(base, rows), strict=True)
+            (chosen, _), (rejected, _) = ratios = [
+                (float((now - before).sum()), float((now - before).mean())) for now, before in both
+            ]
+        margins.append(chosen - rejected)
+        per_token.append(ratios[0][1] - ratios[1][1])
+    held = record.held_out_preferences
+    assert held is not None
+    assert held.mean_margin == pytest.approx(sum(margins) / len(margins), rel=1e-3, abs=1e-4)
+    assert held.accuracy == sum(margin > 0 for margin in margins) / len(margins)
+    assert held.accuracy_per_token == sum(margin > 0 for margin in per_token) / len(per_token)
+    assert held.model_copy(update={"accuracy": 0.5, "pairs": 100}).standard_error == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,17 @@ def run_table(run: RunRecord) -> Table:
         ("self-checks", f"{sum(check.passed for check in run.checks)} of {len(run.checks)} held"),
         ("folder", run.path),
     )
-    for name, figure in rows:
+    for name, figure in (*rows[:1], *_preference_rows(run), *rows[1:]):
         table.add_row(name, figure)
     table.columns[1].justify = "left"
     return table
+
+
+def _preference_rows(run: RunRecord) -> tuple[tuple[str, str], ...]:
+    """The agreement with held-out preferences where it was measured."""
+    found = run.held_out_preferences
+    if found is None:
+        return ()
+    per_token = f", {found.accuracy_per_token:.1%} per token" if found.accuracy_per_token is not None else ""
+    share = f"{found.accuracy:.1%} ± {found.standard_error:.1%}"
+    return (("held-out preferences", f"{share} of {found.pairs} {found.split} pairs{per_token}"),)

@@ -13,12 +13,14 @@ from tunesmith.models.adapter import AdapterIdentity, adapter_digest, load_adapt
 from tunesmith.models.method import Method
 from tunesmith.models.parameters import count_parameters
 from tunesmith.models.score_head import SCORE, save_score_head
+from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.store.values import read_value, write_value
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train import learned, memory, selfchecks
 from tunesmith.train.checkpoint import CheckpointState
+from tunesmith.train.held_out import preference_score
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.rollouts import Rollouts, Tools
@@ -95,6 +97,8 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
     )
     if prepared.objective.needs.values:
         checks += (learned.scores_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),)
+    by_head = prepared.objective.needs.values
+    preferences = preference_score(model, prepared.method, Renderer(given.base.path), given.dataset, by_head)
     (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
     selfchecks.require(checks)
     trainable, total = count_parameters(model)
@@ -112,6 +116,7 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         best_step=best_step,
         start_validation_loss=state.start_validation_loss,
         best_validation_loss=state.best_validation_loss,
+        held_out_preferences=preferences,
         trainable_parameters=trainable,
         total_parameters=total,
         effective_tokens=state.effective_tokens,

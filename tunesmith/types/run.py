@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from tunesmith.types.base import Value
-from tunesmith.types.dataset import Check
+from tunesmith.types.dataset import Check, SplitName
 
-__all__ = ["RunRecord"]
+__all__ = ["PreferenceScore", "RunRecord"]
+
+
+class PreferenceScore(Value):
+    """How often the trained model agrees with held-out preferences, by its reward and by its reward per answer token.
+
+    The last is None for a reward model, whose score is one number per answer. The standard error is that of a share of
+    `pairs` independent pairs.
+    """
+
+    split: SplitName
+    pairs: int
+    accuracy: float
+    accuracy_per_token: float | None = None
+    mean_margin: float
+
+    @property
+    def standard_error(self) -> float:
+        """sqrt(a (1 - a) / n) of `accuracy`."""
+        return float((self.accuracy * (1 - self.accuracy) / self.pairs) ** 0.5)
 
 
 class RunRecord(Value):
@@ -28,6 +47,7 @@ class RunRecord(Value):
     best_step: int
     start_validation_loss: float | None = None
     best_validation_loss: float | None = None
+    held_out_preferences: PreferenceScore | None = None
     trainable_parameters: int
     total_parameters: int
     effective_tokens: int
