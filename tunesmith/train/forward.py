@@ -14,8 +14,10 @@ import torch
 
 from tunesmith.errors import ModelError
 from tunesmith.models.score_head import score_head
+from tunesmith.models.teacher import teacher_of
 from tunesmith.train.attention import ATTENTION
 from tunesmith.train.backbone import parts, tree_states
+from tunesmith.train.divergence import Divergence, token_divergence
 from tunesmith.train.logprobs import token_logprobs
 from tunesmith.train.noise import noisy
 from tunesmith.train.objective import Needs, Scored
@@ -73,6 +75,14 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs
     targets = torch.from_numpy(tree.token_ids[chosen]).to(device)
     weights = torch.from_numpy(tree.weight[chosen]).to(device)
     token, sequence, weight = (part.to(device) for part in _incidence(tree, chosen, rows))
+    divergence = None
+    if needs.divergence is not None:
+        teacher = teacher_of(model)
+        with torch.no_grad():
+            translated = tree._replace(token_ids=teacher.ids.cpu().numpy()[tree.token_ids])
+            taught = tree_states(parts(teacher.model)[0], translated)
+        taught = taught.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
+        divergence = _divergence(hidden, head.weight, taught, teacher.output, needs.divergence)
     return Scored(
         logprobs=token_logprobs(hidden, head.weight, targets, needs.label_smoothing),
         weights=weights,
@@ -81,7 +91,15 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs
         sequence=sequence,
         weight=weight,
         sequences=len(rows),
+        divergence=divergence,
     )
+
+
+def _divergence(
+    hidden: torch.Tensor, weight: torch.Tensor, taught: torch.Tensor, output: torch.Tensor, how: Divergence
+) -> torch.Tensor:
+    """Rows of an output embedding beyond the vocabulary are padding, which no token has."""
+    return token_divergence(hidden, weight[: len(output)], taught, output, how)
 
 
 def _incidence(tree: PrefixTree, chosen: Ints, rows: Sequence[Rendered]) -> Iterator[torch.Tensor]:
@@ -113,6 +131,13 @@ def _score_padded(model: Any, rows: Sequence[Rendered], needs: Needs) -> Scored:
         return _values(model, states[torch.arange(len(rows), device=device), last], ids.numel())
     row, column = torch.nonzero(weights[:, 1:] > 0, as_tuple=True)
     weight = weights[row, column + 1]
+    divergence = None
+    if needs.divergence is not None:
+        teacher = teacher_of(model)
+        with torch.no_grad():
+            seen = {"attention_mask": visible, "use_cache": False}
+            taught = parts(teacher.model)[0](input_ids=teacher.ids[ids], **seen).last_hidden_state[row, column]
+        divergence = _divergence(states[row, column], head.weight, taught, teacher.output, needs.divergence)
     return Scored(
         logprobs=token_logprobs(states[row, column], head.weight, ids[row, column + 1], needs.label_smoothing),
         weights=weight,
@@ -121,6 +146,7 @@ def _score_padded(model: Any, rows: Sequence[Rendered], needs: Needs) -> Scored:
         sequence=row,
         weight=weight,
         sequences=len(rows),
+        divergence=divergence,
     )
 
 

@@ -101,7 +101,9 @@ def behind(ids: tuple[int, ...], groups: list[Group]) -> list[Group]:
         return groups
     return [
         group._replace(
-            rows=tuple(row.after(ids) for row in group.rows), unpaired=tuple(row.after(ids) for row in group.unpaired)
+            rows=tuple(row.after(ids) for row in group.rows),
+            unpaired=tuple(row.after(ids) for row in group.unpaired),
+            prompt=(*ids, *group.prompt),
         )
         for group in groups
     ]

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from tunesmith.errors import Problem
+from tunesmith.train.divergence import Divergence
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation, Rendered, Shape
 
 if TYPE_CHECKING:
     from tunesmith.models.template import Renderer
 
-__all__ = ["Group", "Identity", "Needs", "Objective", "Scored", "rows_of"]
+__all__ = ["Group", "Identity", "Needs", "Objective", "Scored", "TeacherSpec", "rows_of"]
 
 
 class Group(NamedTuple):
@@ -61,6 +63,13 @@ class Group(NamedTuple):
     """sampled rows that were cut off before the model ended its turn"""
 
 
+class TeacherSpec(NamedTuple):
+    """A model to learn from: a base as in `model.base`, and the folder of an adapter on it."""
+
+    base: str
+    adapter: Path | None = None
+
+
 class Needs(NamedTuple):
     """What an objective asks of the forward pass and of the run."""
 
@@ -78,6 +87,10 @@ class Needs(NamedTuple):
     """longest completion to sample"""
     start_tokens: bool = False
     """the sampled tokens' log-probabilities under the start policy, computed each step"""
+    teacher: TeacherSpec | None = None
+    """a second model to learn from"""
+    divergence: Divergence | None = None
+    """how the teacher's distributions are compared with the model's at every trained token"""
 
 
 class Scored(NamedTuple):
@@ -103,6 +116,8 @@ class Scored(NamedTuple):
     """S"""
     values: Tensor | None = None
     """[S] value of the score head at each sequence's last token, where `Needs.values` asks for it (then M is 0)"""
+    divergence: Tensor | None = None
+    """[M] the teacher's distribution against the model's at each token, where `Needs.divergence` asks for it"""
 
     def sequence_logprobs(self) -> Tensor:
         """[S] weighted sum of the log-probabilities of each sequence's trained tokens; gradients flow."""
@@ -167,6 +182,10 @@ class Objective(Value):
     def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
         """Means over `groups` of what is worth watching besides the loss; nothing unless told otherwise."""
         return {}
+
+    def depends_on(self, home: Path) -> tuple[str, ...]:
+        """Digests of what else the result depends on, such as another model; part of the run's identity."""
+        return ()
 
     @property
     def identities(self) -> tuple[Identity, ...]:

@@ -40,6 +40,7 @@ from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import keep_references, with_references
 from tunesmith.train.rollouts import rollouts_for, sampling_check
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
+from tunesmith.train.teaching import Loading, teach
 from tunesmith.train.tracker import Tracker
 from tunesmith.train.tree import fold
 from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
@@ -74,6 +75,7 @@ def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
             given.dataset.manifest.digest,
             spec.model_dump(mode="json"),
             resolve_precision(spec.precision),
+            *_plugin(OBJECTIVES, spec.objective, Objective).depends_on(given.home),
         ]
     )
     return given.home / "runs" / f"{given.name}-{digest[:12]}", digest
@@ -135,6 +137,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     method.start_from_rows(model, rows_of(groups))
     if objective.needs.values:
         add_score_head(model)
+    teach(model, objective.needs, method, given, Loading(precision, spec.batching))
     progress.say(trainable_share(model))
     progress.say("self-checks before the first step")
     if objective.needs.reference:
