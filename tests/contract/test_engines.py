@@ -10,7 +10,7 @@ import pytest
 
 from tunesmith import plugins
 from tunesmith.models.template import Renderer
-from tunesmith.testing.adapters import make_adapter, make_variant
+from tunesmith.testing.adapters import make_adapter, make_method_adapter, make_variant
 from tunesmith.testing.engine_contract import CHECKS, Subject, run_check
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.conversation import Message
@@ -26,11 +26,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folders = [tmp_path_factory.mktemp("adapter") for _ in range(4)]
+    folders = [tmp_path_factory.mktemp("adapter") for _ in range(5)]
     wide = make_adapter(base, folders[0], rank=4)
     narrow = make_adapter(base, folders[1], rank=8, targets=["q_proj", "v_proj"], seed=1)
-    dora, ia3 = (make_variant(base, folder, kind) for folder, kind in zip(folders[2:], ("dora", "ia3"), strict=True))
-    return dict(zip((wide, narrow, dora, ia3), folders, strict=True))
+    dora, ia3 = (make_variant(base, folder, kind) for folder, kind in zip(folders[2:4], ("dora", "ia3"), strict=True))
+    prefix = make_method_adapter(base, folders[4], "ptuning", tokens=4)
+    return dict(zip((wide, narrow, dora, ia3, prefix), folders, strict=True))
 
 
 def test_backends_are_found() -> None:

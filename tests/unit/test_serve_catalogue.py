@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,10 @@ class FakeEngine:
     async def unload_adapter(self, digest: str) -> None:
         self.loaded.remove(digest)
 
+    def hold(self, digest: str) -> Any:
+        assert digest in self.loaded
+        return nullcontext()
+
 
 def test_shelf_loads_once_keeps_what_is_used_and_gives_up_the_oldest() -> None:
     async def run() -> None:
@@ -131,5 +136,10 @@ def test_shelf_loads_once_keeps_what_is_used_and_gives_up_the_oldest() -> None:
         await brief("e")
         assert len(engine.loaded) == 2
         assert "e1" in engine.loaded
+        engine.loaded.remove("e1")  # the engine needed the memory
+        await brief("f")
+        await brief("e")
+        assert engine.loaded[-1] == "e1"
+        assert len(engine.loaded) == 2
 
     asyncio.run(run())

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from tunesmith.engine.engine import GenerationRequest
 from tunesmith.errors import EngineError, RequestTooLong
 
-__all__ = ["check_request", "check_score"]
+__all__ = ["Capacity", "check_request", "check_score"]
 
 
-def check_request(request: GenerationRequest, *, adapters: Collection[str], vocabulary: int, context: int) -> None:
+class Capacity(NamedTuple):
+    """What an engine can take: its loaded adapters, each with the virtual tokens it puts in front of every prompt, the
+    size of its vocabulary and the most tokens of prompt and answer together.
+    """
+
+    adapters: Mapping[str, int]
+    vocabulary: int
+    context: int
+
+    def context_of(self, adapter: str | None) -> int:
+        """Most real tokens under `adapter`."""
+        return self.context - (self.adapters[adapter] if adapter is not None else 0)
+
+
+def check_request(request: GenerationRequest, capacity: Capacity) -> None:
     """Raise EngineError unless the request can be served: known adapter, valid ids, room for prompt and answer."""
-    _check(request.prompt_ids, request.adapter, adapters, vocabulary)
-    needed = len(request.prompt_ids) + request.sampling.max_tokens
+    _check(request.prompt_ids, request.adapter, capacity)
+    needed, context = len(request.prompt_ids) + request.sampling.max_tokens, capacity.context_of(request.adapter)
     if needed > context:
         raise RequestTooLong(
             f"The prompt has {len(request.prompt_ids)} tokens and the answer may have {request.sampling.max_tokens}: "
-            f"{needed} together, and this engine's limit is {context}."
+            f"{needed} together, and {_the_limit(context, capacity)}."
         )
 
 
-def check_score(
-    prompt_ids: Sequence[int],
-    answer_ids: Sequence[int],
-    adapter: str | None,
-    *,
-    adapters: Collection[str],
-    vocabulary: int,
-    context: int,
-) -> None:
+def check_score(prompt_ids: Sequence[int], answer_ids: Sequence[int], adapter: str | None, capacity: Capacity) -> None:
     """Raise EngineError unless the answer can be scored."""
-    _check(prompt_ids, adapter, adapters, vocabulary)
-    _check_ids(answer_ids, vocabulary)
-    if len(prompt_ids) + len(answer_ids) > context:
-        needed = len(prompt_ids) + len(answer_ids)
-        raise RequestTooLong(f"Prompt and answer have {needed} tokens, and this engine's limit is {context}.")
+    _check(prompt_ids, adapter, capacity)
+    _check_ids(answer_ids, capacity.vocabulary)
+    needed, context = len(prompt_ids) + len(answer_ids), capacity.context_of(adapter)
+    if needed > context:
+        raise RequestTooLong(f"Prompt and answer have {needed} tokens, and {_the_limit(context, capacity)}.")
 
 
-def _check(prompt_ids: Sequence[int], adapter: str | None, adapters: Collection[str], vocabulary: int) -> None:
-    if adapter is not None and adapter not in adapters:
-        raise EngineError(f"The adapter {adapter!r} is not loaded.", hint=f"Loaded: {', '.join(adapters) or 'none'}")
+def _the_limit(context: int, capacity: Capacity) -> str:
+    virtual = capacity.context - context
+    less = f" less the adapter's {virtual} virtual tokens" if virtual else ""
+    return f"this engine's limit is {capacity.context}{less}"
+
+
+def _check(prompt_ids: Sequence[int], adapter: str | None, capacity: Capacity) -> None:
+    if adapter is not None and adapter not in capacity.adapters:
+        loaded = ", ".join(capacity.adapters) or "none"
+        raise EngineError(f"The adapter {adapter!r} is not loaded.", hint=f"Loaded: {loaded}")
     if not prompt_ids:
         raise EngineError("The prompt has no tokens.")
-    _check_ids(prompt_ids, vocabulary)
+    _check_ids(prompt_ids, capacity.vocabulary)
 
 
 def _check_ids(ids: Sequence[int], vocabulary: int) -> None:

@@ -8,6 +8,7 @@ backend.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -77,6 +78,7 @@ class Engine(Protocol):
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Make the adapter folder (peft format) available under `digest`.
 
+        Where memory for adapters is limited, the least recently used ones that are not in use may be dropped.
         Raises ModelError unless the folder's digest matches, every tensor finds its place, and a probe prompt's
         logits change.
         """
@@ -86,10 +88,15 @@ class Engine(Protocol):
 
     @property
     def context_length(self) -> int:
-        """Most tokens that prompt and answer may have together."""
+        """Most tokens that prompt and answer may have together, with an adapter's virtual tokens."""
 
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters."""
+
+    def hold(self, digest: str) -> AbstractContextManager[None]:
+        """Keep a loaded adapter loaded inside the block: an engine whose memory for adapters is limited may otherwise
+        drop one that nobody is using when another is loaded. Raises EngineError when it is not loaded.
+        """
 
     def adapter_bytes(self) -> dict[str, int]:
         """Digest -> memory that a loaded adapter takes in this process beside the base model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from tunesmith.engine.engine import Engine
@@ -14,7 +14,10 @@ __all__ = ["AdapterShelf"]
 
 
 class AdapterShelf:
-    """Keeps at most `capacity` adapters loaded; more only while all of them are in use."""
+    """Keeps at most `capacity` adapters loaded; more only while all of them are in use.
+
+    The engine may drop an idle adapter by itself (its memory is limited); the next use loads it again.
+    """
 
     def __init__(self, engine: Engine, capacity: int) -> None:
         self._engine = engine
@@ -32,18 +35,22 @@ class AdapterShelf:
             yield None
             return
         digest = release.adapter_digest
-        async with self._lock:
-            if digest not in self._engine.adapters():
-                await self._make_room()
-                await self._engine.load_adapter(digest, Path(release.adapter_path))
-            self._users[digest] = self._users.pop(digest, 0) + 1
-        try:
-            yield digest
-        finally:
-            self._users[digest] -= 1
+        with ExitStack() as held:
+            async with self._lock:
+                if digest not in self._engine.adapters():
+                    await self._make_room()
+                    await self._engine.load_adapter(digest, Path(release.adapter_path))
+                held.enter_context(self._engine.hold(digest))
+                self._users[digest] = self._users.pop(digest, 0) + 1
+            try:
+                yield digest
+            finally:
+                self._users[digest] -= 1
 
     async def _make_room(self) -> None:
-        idle = [digest for digest, users in self._users.items() if not users]
-        for digest in idle[: max(0, len(self._users) - self._capacity + 1)]:
+        loaded = [digest for digest in self._users if digest in self._engine.adapters()]
+        idle = [digest for digest in loaded if not self._users[digest]]
+        for digest in idle[: max(0, len(loaded) - self._capacity + 1)]:
             await self._engine.unload_adapter(digest)
-            del self._users[digest]
+        kept = self._engine.adapters()
+        self._users = {digest: users for digest, users in self._users.items() if users or digest in kept}

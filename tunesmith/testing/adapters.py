@@ -5,14 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import IA3Config, LoraConfig, OFTConfig, PeftConfig, get_peft_model
 
-from tunesmith.models.adapter import adapter_digest
-from tunesmith.models.weights import load_base
+from tunesmith.models.adapter import AdapterIdentity, adapter_digest, save_adapter
+from tunesmith.models.attach import METHODS
+from tunesmith.models.method import Method
+from tunesmith.models.weights import load_base, resolve_base
+from tunesmith.plugins import load
+from tunesmith.types.recipe import ModelSpec
 
-__all__ = ["VARIANTS", "make_adapter", "make_peft_adapter", "make_variant"]
+__all__ = ["VARIANTS", "make_adapter", "make_method_adapter", "make_peft_adapter", "make_variant"]
 
 
 def make_adapter(
@@ -42,6 +47,26 @@ def make_variant(base: Path, folder: Path, kind: str, *, seed: int = 0) -> str:
         "oft": OFTConfig(r=0, oft_block_size=4, target_modules=["q_proj", "v_proj"], bias="none"),
     }
     return make_peft_adapter(base, folder, configs[kind], seed=seed)
+
+
+def make_method_adapter(base: Path, folder: Path, name: str, *, seed: int = 0, **options: Any) -> str:
+    """Write what the method plugin `name` saves after its trained tensors moved at random; returns the digest."""
+    method = load(METHODS, name).model_validate(options)
+    if not isinstance(method, Method):
+        raise TypeError(f"{name} is not a method")
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*is_gradient_checkpointing.*")
+        model = method.wrap(load_base(base, "float32"), seed)
+        start = method.start(model)
+        torch.manual_seed(seed)
+        moved = {key: tensor + 0.1 * torch.randn_like(tensor) for key, tensor in start.items()}
+        identity = AdapterIdentity(
+            base=str(base),
+            base_digest=resolve_base(ModelSpec(base=str(base)), base).digest,
+            template_digest="",
+            tokenizer_digest="",
+        )
+        return save_adapter(method.export(model, moved, start), identity, folder)
 
 
 def make_peft_adapter(base: Path, folder: Path, config: PeftConfig, *, seed: int = 0, randomise: str = "") -> str:

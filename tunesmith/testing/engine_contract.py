@@ -25,6 +25,7 @@ __all__ = [
     "adapters_come_and_go_beside_answers",
     "adapters_mix_in_a_batch",
     "adapters_say_what_they_weigh",
+    "adapters_stay_while_held",
     "answer",
     "bad_requests_are_refused",
     "closing_ends_running_requests",
@@ -225,6 +226,21 @@ async def adapters_say_what_they_weigh(subject: Subject) -> None:
     assert all(size >= 0 for size in found.values())
 
 
+async def adapters_stay_while_held(subject: Subject) -> None:
+    """Only a loaded adapter can be held; while it is held, loading others does not drop it."""
+    (first, path), *others = subject.adapters.items()
+    try:
+        with subject.engine.hold(first):
+            raise AssertionError("an adapter that is not loaded was held")
+    except EngineError:
+        await subject.engine.load_adapter(first, path)
+    with subject.engine.hold(first):
+        for digest, folder in others:
+            await subject.engine.load_adapter(digest, folder)
+        assert first in subject.engine.adapters()
+        await answer(subject, subject.prompts[0], adapter=first)
+
+
 async def adapters_are_what_they_claim(subject: Subject) -> None:
     """A folder with another digest is refused; unloading what is not loaded is NotFound."""
     path = next(iter(subject.adapters.values()))
@@ -277,6 +293,7 @@ CHECKS: tuple[Check, ...] = (
     adapters_mix_in_a_batch,
     adapters_come_and_go_beside_answers,
     adapters_say_what_they_weigh,
+    adapters_stay_while_held,
     adapters_are_what_they_claim,
     closing_ends_running_requests,
 )

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from tunesmith.engine.admission import check_request, check_score
+from tunesmith.engine.admission import Capacity, check_request, check_score
 from tunesmith.engine.backends._jobs import generation, scoring
 from tunesmith.engine.backends._loop import Loop
 from tunesmith.engine.backends._lora import LoraWeights
-from tunesmith.engine.backends._packed import PackedModel, Slice
+from tunesmith.engine.backends._packed import PackedModel
 from tunesmith.engine.backends._variants import Variant
 from tunesmith.engine.detokenise import Codec
 from tunesmith.engine.engine import GenerationRequest, TokenEvent
 from tunesmith.engine.outbox import Outbox
+from tunesmith.engine.residents import Resident, Residents
 from tunesmith.engine.schedule import Limits
 from tunesmith.errors import EngineError, ModelError, NotFound
 from tunesmith.models.adapter import adapter_digest, read_identity
+from tunesmith.models.virtual import virtual_ids
 
-__all__ = ["PROBE_TOKENS", "EmbeddedEngine"]
+__all__ = ["EmbeddedEngine", "Options"]
 
-# Slots kept out of the scheduler's hands for probing adapters.
-PROBE_TOKENS = 8
+
+class Options(NamedTuple):
+    """Processor threads of the model (None: torch's default) and bytes that adapters may take (None: any number)."""
+
+    threads: int | None = None
+    adapter_bytes: int | None = None
 
 
 class EmbeddedEngine:
     """Continuous batching over a transformers model in this process, a different adapter per request if wanted."""
 
-    def __init__(
-        self, model: PackedModel, codec: Codec, limits: Limits, *, base_digest: str, threads: int | None
-    ) -> None:
+    def __init__(self, model: PackedModel, codec: Codec, limits: Limits, *, base_digest: str, options: Options) -> None:
         self._model = model
         self._codec = codec
         self._base_digest = base_digest
-        self._loop = Loop(model, limits, threads)
+        self._loop = Loop(model, limits, options.threads)
         self._context = min(model.context, limits.kv_tokens)
-        self._probe_start = limits.kv_tokens
         # In the loop's thread, whose number of processor threads decides the order of sums.
-        self._base_probe = self._loop.call(lambda: self._probe(None)).result()
-        self._available: dict[str, int] = {}  # digest -> bytes
+        self._base_probe = self._loop.call(lambda: self._model.probe(None)).result()
+        self._residents = Residents(options.adapter_bytes)
         self._closed = False
 
     @property
@@ -57,7 +63,7 @@ class EmbeddedEngine:
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         """Stream one answer; see `Engine.submit`."""
         self._check_open()
-        check_request(request, adapters=self._available, vocabulary=self._model.vocabulary, context=self._context)
+        check_request(request, self._capacity())
         return self._stream(request)
 
     async def score(
@@ -65,43 +71,59 @@ class EmbeddedEngine:
     ) -> tuple[float, ...]:
         """Natural-log probabilities [A] of the answer's tokens."""
         self._check_open()
-        vocabulary, context = self._model.vocabulary, self._context
-        check_score(prompt_ids, answer_ids, adapter, adapters=self._available, vocabulary=vocabulary, context=context)
+        check_score(prompt_ids, answer_ids, adapter, self._capacity())
         if not answer_ids:
             return ()
         outbox: Outbox[tuple[float, ...]] = Outbox()
-        job = scoring(prompt_ids, answer_ids, adapter, outbox)
-        self._loop.submit(job)
-        try:
-            return await outbox.get()
-        finally:
-            self._loop.cancel(job)
+        job = scoring((*self._before(adapter), *prompt_ids), answer_ids, adapter, outbox)
+        with self._residents.use(adapter):
+            self._loop.submit(job)
+            try:
+                return await outbox.get()
+            finally:
+                self._loop.cancel(job)
 
     async def load_adapter(self, digest: str, path: Path) -> None:
-        """Read, check and probe an adapter; an adapter that is loaded already stays as it is."""
+        """Read, check and probe an adapter; an adapter that is loaded already stays as it is.
+
+        Idle adapters make room for it where their memory is limited. More than the limit is taken only while all
+        others are in use.
+        """
         self._check_open()
-        if digest in self._available:
+        if digest in self._residents:
             return
         adapter = await asyncio.to_thread(self._read, digest, path)
         self._check_open()
-        await asyncio.wrap_future(self._loop.call(lambda: self._install(digest, adapter)))
-        self._available[digest] = self._model.adapters.nbytes(adapter)
+        nbytes = self._model.adapters.nbytes(adapter)
+        self._residents.require_room(digest, nbytes)
+        await self._drop_idle(coming=nbytes)
+        while (
+            leaving := await asyncio.wrap_future(self._loop.call(lambda: self._install(digest, adapter)))
+        ) is not None:
+            await asyncio.wrap_future(leaving)
+        self._residents.add(digest, Resident(nbytes, self._model.adapters.virtual(digest)))
+        # Another adapter may have been loaded meanwhile.
+        await self._drop_idle(keep=digest)
 
     async def unload_adapter(self, digest: str) -> None:
         """Refuse new requests for the adapter, let running ones finish, then free it."""
         self._check_open()
-        if digest not in self._available:
+        if digest not in self._residents:
             raise NotFound(f"The adapter {digest!r} is not loaded.")
-        del self._available[digest]
+        self._residents.remove(digest)
         await asyncio.wrap_future(self._loop.unload(digest))
 
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters, sorted."""
-        return tuple(sorted(self._available))
+        return tuple(self._residents.nbytes)
+
+    def hold(self, digest: str) -> AbstractContextManager[None]:
+        """Keep a loaded adapter loaded inside the block."""
+        return self._residents.use(digest)
 
     def adapter_bytes(self) -> dict[str, int]:
         """Memory each loaded adapter takes beside the base model."""
-        return dict(sorted(self._available.items()))
+        return self._residents.nbytes
 
     async def close(self) -> None:
         """Stop the thread; unfinished requests end with EngineError. Closing twice is fine."""
@@ -112,16 +134,28 @@ class EmbeddedEngine:
     async def _stream(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         self._check_open()
         outbox: Outbox[TokenEvent] = Outbox()
-        job = generation(request, self._codec, outbox)
-        self._loop.submit(job)
-        try:
-            while True:
-                event = await outbox.get()
-                yield event
-                if event.finish_reason is not None:
-                    return
-        finally:
-            self._loop.cancel(job)
+        with self._residents.use(request.adapter):
+            job = generation(request, self._before(request.adapter), self._codec, outbox)
+            self._loop.submit(job)
+            try:
+                while True:
+                    event = await outbox.get()
+                    yield event
+                    if event.finish_reason is not None:
+                        return
+            finally:
+                self._loop.cancel(job)
+
+    async def _drop_idle(self, *, coming: int = 0, keep: str | None = None) -> None:
+        while (digest := self._residents.surplus(coming, keep)) is not None:
+            await self.unload_adapter(digest)
+
+    def _capacity(self) -> Capacity:
+        return Capacity(self._residents.virtual, self._model.vocabulary, self._context)
+
+    def _before(self, adapter: str | None) -> tuple[int, ...]:
+        """The adapter's virtual tokens."""
+        return virtual_ids(self._residents.virtual.get(adapter or "", 0))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -139,30 +173,30 @@ class EmbeddedEngine:
             )
         return self._model.adapters.read(path)
 
-    def _install(self, digest: str, adapter: LoraWeights | Variant) -> None:
+    def _install(self, digest: str, adapter: LoraWeights | Variant) -> Future[None] | None:
+        """Put the adapter to work; while it is still being unloaded, the end of that, after which to try again."""
+        if (leaving := self._loop.leaving(digest)) is not None:
+            return leaving
         if digest in self._model.adapters.names():
-            return
+            return None
         self._model.adapters.add(digest, adapter)
         try:
             self._check_effect(digest)
         except BaseException:
             self._model.adapters.remove(digest)
             raise
+        return None
 
     def _check_effect(self, digest: str) -> None:
         """The adapter changes the logits of a probe prompt to other finite ones, and the base's stay bit-equal."""
-        probe = self._probe(digest)
+        probe = self._model.probe(digest)
         if not bool(torch.isfinite(probe).all()):
             raise ModelError(f"The adapter {digest[:12]} gives logits that are not finite.")
         if torch.equal(probe, self._base_probe):
             raise ModelError(
                 f"The adapter {digest[:12]} changes nothing: a probe prompt has the logits of the base model."
             )
-        if not torch.equal(self._probe(None), self._base_probe):
+        if not torch.equal(self._model.probe(None), self._base_probe):
             broken = EngineError(f"Loading the adapter {digest[:12]} changed the base model; the engine has stopped.")
             self._loop.fail(broken)
             raise broken
-
-    def _probe(self, adapter: str | None) -> torch.Tensor:
-        ids = [index % self._model.vocabulary for index in range(1, PROBE_TOKENS + 1)]
-        return self._model.forward([Slice(ids, 0, self._probe_start, adapter, 1)])[0]

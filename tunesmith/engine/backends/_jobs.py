@@ -15,6 +15,8 @@ from tunesmith.engine.schedule import Sequence
 
 __all__ = ["Generation", "Job", "Scoring", "generation", "scoring"]
 
+Ids = tuple[int, ...]
+
 
 @dataclass(eq=False)
 class Job(Sequence, ABC):
@@ -36,6 +38,7 @@ class Generation(Job):
     codec: Codec = field(kw_only=True)
 
     def __post_init__(self) -> None:
+        self._chosen = 0
         self._generator = generator_for(self.request.sampling)
         self._text = Detokeniser(self.codec, self.request.sampling.stop)
 
@@ -44,6 +47,7 @@ class Generation(Job):
         sampling = self.request.sampling
         token = choose(logits[-1], sampling, self._generator)
         self.tokens.append(token)
+        self._chosen += 1
         text, reason = self._advance(token)
         event = TokenEvent(
             token_id=token,
@@ -61,7 +65,7 @@ class Generation(Job):
         piece = self._text.push(token)
         if piece.stopped:
             return piece.text, "stop"
-        if len(self.tokens) - len(self.request.prompt_ids) < self.request.sampling.max_tokens:
+        if self._chosen < self.request.sampling.max_tokens:
             return piece.text, None
         rest = self._text.finish()
         return piece.text + rest.text, "stop" if rest.stopped else "length"
@@ -87,12 +91,16 @@ class Scoring(Job):
         return True
 
 
-def generation(request: GenerationRequest, codec: Codec, outbox: Outbox[TokenEvent]) -> Generation:
-    """The job of a request. Its last token's keys are never needed, so it takes one slot less than it has tokens."""
+def generation(request: GenerationRequest, before: Ids, codec: Codec, outbox: Outbox[TokenEvent]) -> Generation:
+    """The job of a request whose prompt stands behind the virtual tokens `before`.
+
+    The last token's keys are never needed, so it takes one slot less than it has tokens.
+    """
+    prompt = [*before, *request.prompt_ids]
     return Generation(
-        tokens=list(request.prompt_ids),
-        room=len(request.prompt_ids) + request.sampling.max_tokens - 1,
-        logits_from=len(request.prompt_ids) - 1,
+        tokens=prompt,
+        room=len(prompt) + request.sampling.max_tokens - 1,
+        logits_from=len(prompt) - 1,
         adapter=request.adapter,
         outbox=outbox,
         request=request,
@@ -100,10 +108,8 @@ def generation(request: GenerationRequest, codec: Codec, outbox: Outbox[TokenEve
     )
 
 
-def scoring(
-    prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, outbox: Outbox[tuple[float, ...]]
-) -> Scoring:
-    """The job of scoring `answer_ids` (at least one) after `prompt_ids`."""
+def scoring(prompt_ids: Ids, answer_ids: Ids, adapter: str | None, outbox: Outbox[tuple[float, ...]]) -> Scoring:
+    """The job of scoring `answer_ids` (at least one) after `prompt_ids` (with the adapter's virtual tokens)."""
     tokens = [*prompt_ids, *answer_ids[:-1]]
     return Scoring(
         tokens=tokens,

@@ -49,6 +49,9 @@ class Loop:
         future: Future[Result] = Future()
 
         def run() -> None:
+            # Nobody may cancel a future from here on: giving it a result would then fail, and end the loop.
+            if not future.set_running_or_notify_cancel():
+                return
             if self._stopped:
                 future.set_exception(self._stopped)
                 return
@@ -63,6 +66,7 @@ class Loop:
     def unload(self, adapter: str) -> Future[None]:
         """Remove an adapter once no request uses it; new requests for it are refused from now on."""
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # goes on when the caller gives up waiting
 
         def begin() -> None:
             if self._stopped:
@@ -73,6 +77,10 @@ class Loop:
 
         self._inbox.put(begin)
         return future
+
+    def leaving(self, adapter: str) -> Future[None] | None:
+        """The end of an adapter's unloading when that is under way. Only to be called in the thread."""
+        return self._draining.get(adapter)
 
     def fail(self, error: EngineError) -> None:
         """End every job with `error` and take no more. Only to be called in the thread (see `call`)."""

@@ -12,11 +12,14 @@ from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segme
 from tunesmith.engine.backends._small_batches import speed_up_small_batches
 from tunesmith.engine.backends._variants import Adapters
 from tunesmith.errors import ModelError
+from tunesmith.models.virtual import virtual_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["FAMILIES", "PackedModel", "Slice"]
+
+_PROBE_TOKENS = 8
 
 # Families whose packed logits were compared with the plain forward. Others may be wrong without any error
 # (Bloom's position bias, state-space layers), so they are refused.
@@ -97,10 +100,19 @@ class PackedModel:
         """
         found: dict[int, Tensor] = {}
         for module, members in self.adapters.forwards([(part.adapter, len(part.token_ids)) for part in slices]):
-            found.update(zip(members, self._row(module, [slices[index] for index in members]), strict=True))
+            rows = self._row(module, [slices[index] for index in members], self.pool)
+            found.update(zip(members, rows, strict=True))
         return [found[index] for index in range(len(slices))]
 
-    def _row(self, module: Any, slices: list[Slice]) -> list[Tensor]:
+    @torch.inference_mode()
+    def probe(self, adapter: str | None) -> Tensor:
+        """Logits [1, V] after a fixed short prompt; computed apart from the pool."""
+        ids = [index % self.vocabulary for index in range(1, _PROBE_TOKENS + 1)]
+        part = Slice([*virtual_ids(self.adapters.virtual(adapter)), *ids], 0, 0, adapter, 1)
+        ((module, _),) = self.adapters.forwards([(adapter, len(part.token_ids))])
+        return self._row(module, [part], KVPool(len(part.token_ids)))[0]
+
+    def _row(self, module: Any, slices: list[Slice], pool: KVPool) -> list[Tensor]:
         """Slices that go through one module as one packed row."""
         segments: list[Segment] = []
         wanted: list[int] = []
@@ -116,7 +128,7 @@ class PackedModel:
             position_ids=torch.tensor([positions]),
             use_cache=False,
             logits_to_keep=torch.tensor(wanted, dtype=torch.long),
-            packed_step=PackedStep(self.pool, segments),
+            packed_step=PackedStep(pool, segments),
         ).logits[0]
         return list(logits.float().split([part.wanted for part in slices]))
 
@@ -139,7 +151,7 @@ class PackedModel:
                 Slice(text[done : done + size], done, start, None, size)
                 for text, done, start, size in zip(texts, computed, starts, sizes, strict=True)
             ]
-            for index, logits in enumerate(self._row(self.model, slices)):
+            for index, logits in enumerate(self._row(self.model, slices, self.pool)):
                 found[index].append(logits)
                 computed[index] += sizes[index]
         for expected, pieces in zip(plain, found, strict=True):

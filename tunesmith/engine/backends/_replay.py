@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tunesmith.engine.admission import check_request, check_score
+from tunesmith.engine.admission import Capacity, check_request, check_score
 from tunesmith.engine.detokenise import Codec, Detokeniser
 from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent, TokenLogprob
 from tunesmith.errors import EngineError, ModelError, NotFound
@@ -60,7 +61,7 @@ class EchoEngine:
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         """Stream the answer; see `Engine.submit`."""
         self._check_open()
-        check_request(request, adapters=self._adapters, vocabulary=self._vocabulary, context=self._context)
+        check_request(request, self._capacity())
         return self._stream(request)
 
     async def score(
@@ -68,14 +69,7 @@ class EchoEngine:
     ) -> tuple[float, ...]:
         """A fixed log-probability for each token the engine would say, a lower one for any other."""
         self._check_open()
-        check_score(
-            prompt_ids,
-            answer_ids,
-            adapter,
-            adapters=self._adapters,
-            vocabulary=self._vocabulary,
-            context=self._context,
-        )
+        check_score(prompt_ids, answer_ids, adapter, self._capacity())
         said = self._answer(prompt_ids)
         return tuple(_SAID if said[at : at + 1] == (token,) else _UNSAID for at, token in enumerate(answer_ids))
 
@@ -98,6 +92,13 @@ class EchoEngine:
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters, sorted."""
         return tuple(sorted(self._adapters))
+
+    @contextmanager
+    def hold(self, digest: str) -> Iterator[None]:
+        """Nothing is ever dropped here."""
+        if digest not in self._adapters:
+            raise EngineError(f"The adapter {digest!r} is not loaded.")
+        yield
 
     def adapter_bytes(self) -> dict[str, int]:
         """Nothing is kept of an adapter but its digest."""
@@ -144,6 +145,9 @@ class EchoEngine:
                 return self._codec.answer_ids(answer)
         words = [token for token in prompt_ids if token not in self._codec.stop_ids]
         return (*words[-self._length :], min(self._codec.stop_ids))
+
+    def _capacity(self) -> Capacity:
+        return Capacity(dict.fromkeys(self._adapters, 0), self._vocabulary, self._context)
 
     def _check_open(self) -> None:
         if self._closed:

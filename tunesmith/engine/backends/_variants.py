@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tunesmith.engine.backends._lora import ActiveAdapters, LoraWeights, is_plain_lora, read_lora, refuse_another_base
 from tunesmith.models.attach import attach
+from tunesmith.models.virtual import virtual_tokens
 
 __all__ = ["Adapters", "Forward", "Variant", "shared_copy"]
 
@@ -28,6 +29,8 @@ class Variant(NamedTuple):
     module: Any
     nbytes: int
     """bytes of the tensors it does not share"""
+    virtual: int = 0
+    """virtual tokens that stand in front of its every prompt"""
 
 
 class Forward(NamedTuple):
@@ -59,7 +62,7 @@ class Adapters:
         refuse_another_base(folder)
         attached = attach(shared_copy(self._blank), folder)
         module = attached.get_base_model() if hasattr(attached, "get_base_model") else attached
-        return Variant(module, _own_bytes(module, self._base))
+        return Variant(module, _own_bytes(module, self._base), virtual_tokens(module))
 
     def add(self, name: str, adapter: LoraWeights | Variant) -> None:
         """Serve `adapter` under `name`."""
@@ -76,6 +79,10 @@ class Adapters:
         else:
             del self._weights[name]
             self._low_rank.remove(name)
+
+    def virtual(self, name: str | None) -> int:
+        """Virtual tokens in front of every prompt under the adapter `name`."""
+        return self._variants[name].virtual if name in self._variants else 0
 
     def nbytes(self, adapter: LoraWeights | Variant) -> int:
         """Memory an adapter takes beside the base model."""

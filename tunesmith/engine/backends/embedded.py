@@ -25,6 +25,8 @@ class Embedded(Backend):
     step_tokens: most tokens of one step, so long prompts do not hold up running answers.
     kv_tokens: token slots for keys and values, the bound of the engine's memory beside the weights.
     prefix_tokens: how many of them may keep prefixes for later requests (0: none).
+    adapter_bytes: memory that adapters may take together (None: any amount); the least recently used one that nobody is
+    using makes room for another, and more is taken only while all of them are in use.
     """
 
     precision: Precision = "auto"
@@ -33,6 +35,7 @@ class Embedded(Backend):
     step_tokens: int = Field(default=256, ge=16)
     kv_tokens: int = Field(default=16384, ge=256)
     prefix_tokens: int = Field(default=4096, ge=0)
+    adapter_bytes: int | None = Field(default=None, ge=1)
 
     def live_sampler(self, stop_ids: frozenset[int]) -> LiveSampler:
         """What samples from a model while it is trained, by the same packed forward; `kv_tokens` bounds it."""
@@ -45,18 +48,19 @@ class Embedded(Backend):
 
         Raises ModelError when the model cannot be loaded or is of a family that is not served.
         """
-        from tunesmith.engine.backends._engine import PROBE_TOKENS, EmbeddedEngine
+        from tunesmith.engine.backends._engine import EmbeddedEngine, Options
         from tunesmith.engine.backends._packed import PackedModel
         from tunesmith.engine.schedule import Limits
         from tunesmith.models.template import Renderer
         from tunesmith.models.weights import load_base, resolve_base, resolve_precision
 
         digest = resolve_base(ModelSpec(base=str(base_path)), base_path).digest
-        model = PackedModel(load_base(base_path, resolve_precision(self.precision)), self.kv_tokens + PROBE_TOKENS)
+        model = PackedModel(load_base(base_path, resolve_precision(self.precision)), self.kv_tokens)
         limits = Limits(
             max_running=min(self.max_running, self.step_tokens),
             step_tokens=self.step_tokens,
             kv_tokens=self.kv_tokens,
             prefix_tokens=min(self.prefix_tokens, self.kv_tokens),
         )
-        return EmbeddedEngine(model, Renderer(base_path), limits, base_digest=digest, threads=self.threads)
+        options = Options(threads=self.threads, adapter_bytes=self.adapter_bytes)
+        return EmbeddedEngine(model, Renderer(base_path), limits, base_digest=digest, options=options)

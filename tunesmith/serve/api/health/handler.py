@@ -12,4 +12,9 @@ __all__ = ["check"]
 def check(service: Service) -> Health:
     """The state of the engine."""
     engine = service.engine
-    return Health(version=__version__, context_length=engine.context_length, adapters=engine.adapters())
+    return Health(
+        version=__version__,
+        context_length=engine.context_length,
+        adapters=engine.adapters(),
+        adapter_bytes=engine.adapter_bytes(),
+    )
