@@ -24,6 +24,7 @@ def main() -> None:
     from tunesmith.models.weights import load_base
     from tunesmith.train import attention
     from tunesmith.train.forward import score
+    from tunesmith.train.objective import Group
     from tunesmith.train.objectives.sft import Sft
     from tunesmith.train.optimizer import clip_gradients, make_optimizer
 
@@ -35,13 +36,15 @@ def main() -> None:
     model = Lora(rank=given.rank).wrap(model, seed=0).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer([ParameterGroup(parameters)], given.learning_rate, 0.0)
+    objective = Sft()
     losses, computed, start = [], 0, 0.0
     for step in range(given.steps):
         if step == WARM_UP:
             start, computed = time.perf_counter(), 0
         batch = rows[step * given.batch : (step + 1) * given.batch]
+        groups = [Group((row,)) for row in batch]
         scored = score(model, batch, "tree")
-        loss = Sft().loss(scored, sum(sum(row.loss_weights) for row in batch))
+        loss = objective.loss(scored, groups, objective.amount(groups))
         loss.backward()
         clip_gradients(parameters, 1.0)
         optimizer.step()
