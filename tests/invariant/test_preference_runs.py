@@ -144,6 +144,16 @@ def test_held_out_preferences_by_hand(tmp_path: Path, tiny: Path) -> None:
     assert held.model_copy(update={"accuracy": 0.5, "pairs": 100}).standard_error == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("method", ["prompt", "prefix", "full"])
+@pytest.mark.parametrize("objective", ["dpo", "reward"])
+def test_held_out_preferences_of_other_methods(tmp_path: Path, tiny: Path, method: str, objective: str) -> None:
+    """Virtual tokens stand in front of held-out rows too; weights trained in place are compared with their start."""
+    held = run(tmp_path, tiny, {"name": objective}, method={"name": method}).held_out_preferences
+    assert held is not None
+    assert held.mean_margin > 1e-3
+    assert held.accuracy == 1.0
+
+
 @pytest.mark.parametrize(
     ("objective", "rows", "message"),
     [

@@ -45,7 +45,7 @@ def preference_score(
     if dataset.manifest.shape != "preference" or not found:
         return None
     rows = [
-        renderer.render(conversation)
+        renderer.render(conversation).after(method.virtual_ids())
         for example in dataset.examples(found[0])
         for conversation in example.content.conversations
     ]
