@@ -354,3 +354,20 @@ def test_giving_up_an_unload_leaves_the_engine_alive_and_loading_again_waits_for
         assert await tokens(engine, prompts[0], None) != expected
 
     with_engine(tiny, work)
+
+
+def test_every_method_is_served_in_bfloat16_close_to_float32(
+    tiny: Path, folders: dict[str, Path], prompts: list[tuple[int, ...]]
+) -> None:
+    answer = Renderer(tiny).answer_ids("yes")
+
+    async def work(engine: Any) -> list[tuple[float, ...]]:
+        digests = [adapter_digest(folder) for folder in folders.values()]
+        for digest, folder in zip(digests, folders.values(), strict=True):
+            await engine.load_adapter(digest, folder)
+        return list(await asyncio.gather(*(engine.score(prompts[0], answer, digest) for digest in digests)))
+
+    exact, rounded = with_engine(tiny, work), with_engine(tiny, work, precision="bfloat16")
+    for kind, left, right in zip(folders, exact, rounded, strict=True):
+        if kind != "qlora":  # its four bits are cut from weights of another precision
+            assert torch.tensor(left).sub(torch.tensor(right)).abs().max() < 0.5, kind
