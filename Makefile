@@ -53,10 +53,11 @@ $(VENV)/.python:
 	@$(PYTHON3) -m venv $(VENV)
 	@touch $@
 
-# The build back end is installed from the lock too, so nothing is fetched that the lock does not name.
+# The build back ends (setuptools and wheel: rouge_score comes as source) are installed from the lock too, so nothing is
+# fetched that the lock does not name.
 $(VENV)/.backend: $(VENV)/.python $(LOCK)
 	@echo "Installing the locked dependencies (a few minutes the first time)"
-	@$(PIP) install --quiet --constraint $(LOCK) hatchling editables
+	@$(PIP) install --quiet --constraint $(LOCK) hatchling editables setuptools wheel
 	@touch $@
 
 $(VENV)/.%: $(VENV)/.backend pyproject.toml $(LOCK)

@@ -163,7 +163,7 @@ def run(line: Line, home: Path) -> dict[str, Any]:
         "accuracy": tuned["scores"]["accuracy"]["value"],
         "standard_error": tuned["scores"]["accuracy"]["standard_error"],
         "rows": tuned["scores"]["accuracy"]["n"],
-        "preference_accuracy": record.get("preference_accuracy"),
+        "preference_accuracy": (record.get("held_out_preferences") or {}).get("accuracy"),
         "release": f"{outcome['release']['name']}@v{outcome['release']['version']}",
         "answers": [[report["questions"][p["example_id"]], p["answer"]] for p in tuned["predictions"][:QUESTIONS]],
     }
