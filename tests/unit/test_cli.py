@@ -17,7 +17,7 @@ from tunesmith.cli.main import app
 from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
-    "run", "prepare", "train", "evaluate", "gate", "release", "serve", "chat", "runs", "graders", "models",
+    "run", "prepare", "train", "evaluate", "gate", "release", "serve", "chat", "runs", "graders", "distill", "models",
     "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")

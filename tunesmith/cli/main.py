@@ -12,6 +12,7 @@ from tunesmith import __version__
 from tunesmith.cli import (
     chat,
     demo,
+    distill,
     doctor,
     drill,
     evaluate,
@@ -42,6 +43,7 @@ _COMMANDS = (
     chat,
     runs,
     graders,
+    distill,
     models,
     plugins,
     doctor,

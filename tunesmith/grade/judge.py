@@ -26,6 +26,8 @@ class Judgement(NamedTuple):
     refusal: str | None
     tokens: int
     """prompt and answer together"""
+    cut_off: bool = False
+    """whether the answer reached the most tokens allowed before it ended"""
 
 
 class JudgeFailed(RuntimeError):
@@ -35,7 +37,7 @@ class JudgeFailed(RuntimeError):
 class Judge(Protocol):
     """Something that can ask models by name."""
 
-    async def ask(self, model: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> Judgement:
+    async def ask(self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Judgement:
         """One answer; `options` are fields of OpenAI's chat completions. Raises JudgeFailed."""
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
@@ -68,13 +70,15 @@ class HttpJudge:
     ) -> None:
         await self._client.aclose()
 
-    async def ask(self, model: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> Judgement:
+    async def ask(self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Judgement:
         """One chat completion."""
         body = await self._post("chat/completions", {"model": model, "messages": list(messages), **options})
         try:
-            message = body["choices"][0]["message"]
+            choice = body["choices"][0]
+            message = choice["message"]
             used = (body.get("usage") or {}).get("total_tokens", 0)
-            return Judgement(message.get("content") or "", message.get("refusal"), int(used))
+            cut_off = choice.get("finish_reason") == "length"
+            return Judgement(message.get("content") or "", message.get("refusal"), int(used), cut_off)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise JudgeFailed(f"the server's answer is no chat completion: {error!r}") from None
 

@@ -23,7 +23,8 @@ def prompt_groups(renderer: Renderer, examples: Sequence[Example], needs: Needs)
     for example in examples:
         content = example.content
         prompt = renderer.prompt_ids(content.prompt, content.tools)
-        item = json.loads(content.metadata.get("item", "{}"))
+        asked = [message.model_dump(mode="json", exclude_defaults=True) for message in content.prompt]
+        item = {"messages": asked, **json.loads(content.metadata.get("item", "{}"))}
         groups.append(rehearsed(Group(rows=(), id=example.id, prompt=prompt, item=item), needs))
     return groups
 
