@@ -37,17 +37,18 @@ def test_the_engine_scores_as_the_trained_model(case: dict[str, Any], tiny: Path
     method.start_from_rows(model, ROWS)
     start = method.start(model)
     optimizer = make_optimizer(method.parameter_groups(model), 0.02, 0.0)
-    ids = torch.tensor([IDS])
+    virtual = method.virtual_ids()
+    ids, labels = torch.tensor([[*virtual, *IDS]]), torch.tensor([[-100] * len(virtual) + list(IDS)])
     for step in (1, 2, 3):
         optimizer.zero_grad()
-        model(ids, labels=ids).loss.backward()
+        model(ids, labels=labels).loss.backward()
         optimizer.step()
         method.after_step(model, step, 3)
     digest = resolve_base(ModelSpec(base=str(tiny)), tmp_path).digest
     identity = AdapterIdentity(base="tiny", base_digest=digest, template_digest="1", tokenizer_digest="2")
     save_adapter(method.export(model, adapter_state(model), start), identity, tmp_path / "adapter")
     with torch.no_grad():
-        logprobs = model.eval()(ids).logits[0].log_softmax(-1)
+        logprobs = model.eval()(ids).logits[0, len(virtual) :].log_softmax(-1)
     expected = [float(logprobs[place - 1, IDS[place]]) for place in range(3, len(IDS))]
     got = asyncio.run(served(tiny, tmp_path / "adapter"))
     assert got == pytest.approx(expected, abs=1e-3)
