@@ -6,9 +6,9 @@ import asyncio
 import json
 import shutil
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tests.parity.measured import with_engine
 from tunesmith.engine.backends._packed import FAMILIES, PackedModel
-from tunesmith.engine.backends.embedded import Embedded
 from tunesmith.engine.engine import GenerationRequest, Sampling, TokenEvent
 from tunesmith.errors import EngineError, ModelError
 from tunesmith.models.adapter import IDENTITY_FILE, WEIGHTS_FILE, AdapterIdentity, adapter_digest
@@ -27,7 +27,6 @@ from tunesmith.testing.adapters import make_adapter
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.conversation import Message
 
-Result = TypeVar("Result")
 SYSTEM = "You sort complaints of people who paid by card. Answer with one label. " * 2
 QUESTIONS = [f"Question {index}: the shop took {index + 3} euros too much" for index in range(5)]
 
@@ -49,19 +48,6 @@ def prompts(base: Path) -> list[tuple[int, ...]]:
     renderer = Renderer(base)
     system = Message(role="system", content=SYSTEM)
     return [renderer.prompt_ids([system, Message(role="user", content=text)]) for text in QUESTIONS]
-
-
-def with_engine(base: Path, work: Callable[[Any], Awaitable[Result]], **options: Any) -> Result:
-    """Run `work` on a fresh engine."""
-
-    async def run() -> Result:
-        engine = Embedded(**{"precision": "float32"} | options).start(base)
-        try:
-            return await work(engine)
-        finally:
-            await engine.close()
-
-    return asyncio.run(run())
 
 
 async def ask(engine: Any, prompt: tuple[int, ...], adapter: str | None = None, **sampling: Any) -> list[TokenEvent]:

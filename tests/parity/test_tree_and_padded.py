@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.parity.measured import loss_and_gradients
 from tunesmith.models.methods.lora import Lora
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base
@@ -52,19 +53,6 @@ def model(tiny: Path) -> Any:
 def rows(request: pytest.FixtureRequest, tiny: Path, chat: Callable[..., Conversation]) -> list[Rendered]:
     renderer = Renderer(tiny)
     return [renderer.render(chat(system, *turns)) for system, turns in TURNS[request.param]]
-
-
-def loss_and_gradients(model: Any, rows: list[Rendered], how: str) -> tuple[float, torch.Tensor]:
-    model.zero_grad()
-    with attention_backend(model, attention.ATTENTION if how == "tree" else "sdpa"):
-        if how == "plain":
-            loss = -torch.cat(score_plainly(model, rows)).sum() / sum(row.trained_tokens for row in rows)
-        else:
-            scored = score(model, rows, how)
-            loss = -(scored.logprobs * scored.weights).sum() / scored.weights.sum()
-        loss.backward()
-    gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
-    return loss.item(), gradients
 
 
 @pytest.mark.parametrize("how", ["tree", "padded"])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from tests.parity.measured import TRL_ON_A_PROCESSOR
 from tunesmith.models.methods.lora import Lora
 from tunesmith.models.weights import load_base
 from tunesmith.train import attention
@@ -51,12 +52,9 @@ def oracle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     config = trl.SFTConfig(
         output_dir=str(tmp_path_factory.mktemp("trl")),
         per_device_train_batch_size=len(rows),
-        report_to="none",
-        bf16=False,
         use_cpu=True,
         completion_only_loss=True,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
+        **TRL_ON_A_PROCESSOR,
     )
     model = adapted(load_base(tiny, "float32"))
     trainer = trl.SFTTrainer(

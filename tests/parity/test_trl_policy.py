@@ -97,7 +97,7 @@ def theirs(
     return loss.item(), gradients(trainer.model)
 
 
-def compare(mine: tuple[float, dict[str, torch.Tensor]], oracle: tuple[float, dict[str, torch.Tensor]]) -> None:
+def assert_same(mine: tuple[float, dict[str, torch.Tensor]], oracle: tuple[float, dict[str, torch.Tensor]]) -> None:
     assert mine[0] == pytest.approx(oracle[0], rel=1e-5, abs=1e-6)
     assert set(mine[1]) == set(oracle[1])
     total = torch.cat([value.flatten() for value in oracle[1].values()]).norm()
@@ -120,7 +120,7 @@ def test_grpo(loss_type: str, beta: float, unbiased: bool, tiny: Path, tmp_path:
     }
     corrected = {"use_bias_correction_kl": unbiased}
     options = {"loss_type": loss_type, "beta": beta, "epsilon_high": 0.28, "max_completion_length": 16, **corrected}
-    compare(ours(objective, [given], tiny), theirs("GRPO", options, inputs, tiny, tmp_path))
+    assert_same(ours(objective, [given], tiny), theirs("GRPO", options, inputs, tiny, tmp_path))
 
 
 @pytest.mark.slow
@@ -130,4 +130,4 @@ def test_rloo(tiny: Path, tmp_path: Path) -> None:
     (given,) = objective.complete([group(tiny)], lambda rows: torch.zeros(0))
     inputs = {"advantages": torch.tensor(given.advantages), "old_logps": padded(given.sampled).sum(1)}
     options = {"beta": 0.2, "max_completion_length": 16}
-    compare(ours(objective, [given], tiny), theirs("RLOO", options, inputs, tiny, tmp_path))
+    assert_same(ours(objective, [given], tiny), theirs("RLOO", options, inputs, tiny, tmp_path))

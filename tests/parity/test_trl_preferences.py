@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from tests.parity.measured import TRL_ON_A_PROCESSOR
 from tests.parity.test_trl import adapted, gradients
 from tunesmith import plugins
 from tunesmith.models.methods.lora import Lora
@@ -50,11 +51,8 @@ def trainer(kind: str, place: Path, tiny: Path, rows: Sequence[dict[str, Any]], 
     config = getattr(module, f"{name}Config")(
         output_dir=str(place),
         per_device_train_batch_size=len(rows),
-        report_to="none",
-        bf16=False,
         use_cpu=True,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
+        **TRL_ON_A_PROCESSOR,
         **options,
     )
     made = getattr(module, f"{name}Trainer")(
@@ -89,7 +87,7 @@ def paired(chosen: Sequence[Rendered], rejected: Sequence[Rendered], margins: Se
     ]
 
 
-def equal(oracle: Oracle, tiny: Path, name: str, batching: Any = "tree", **options: Any) -> None:
+def assert_equals(oracle: Oracle, tiny: Path, name: str, batching: Any = "tree", **options: Any) -> None:
     """Our loss and gradients on the oracle's groups, with references by switching the adapter off."""
     attention.register()
     objective = plugins.load(OBJECTIVES, name).model_validate(options)
@@ -151,7 +149,7 @@ def dpo(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., O
 )
 def test_dpo(dpo: Any, tiny: Path, variant: str, loss: str, beta: float, smoothing: float, batching: str) -> None:
     oracle = dpo(loss, beta, smoothing)
-    equal(oracle, tiny, "dpo", batching, variant=variant, beta=beta, label_smoothing=smoothing)
+    assert_equals(oracle, tiny, "dpo", batching, variant=variant, beta=beta, label_smoothing=smoothing)
 
 
 def test_kto(tiny: Path, tmp_path: Path) -> None:
@@ -169,7 +167,7 @@ def test_kto(tiny: Path, tmp_path: Path) -> None:
         Group(rows=(row,), unpaired=(mismatched,), label=bool(label))
         for row, mismatched, label in zip(own, other, batch["label"], strict=True)
     ]
-    equal(measured(made.model, made.compute_loss(made.model, dict(batch)), groups), tiny, "kto", **options)
+    assert_equals(measured(made.model, made.compute_loss(made.model, dict(batch)), groups), tiny, "kto", **options)
 
 
 def answers(batch: Any, side: str) -> list[Rendered]:
@@ -185,7 +183,7 @@ def test_orpo(tiny: Path, tmp_path: Path) -> None:
     ratios, *_ = made.odds_ratio_loss(chosen, rejected)
     loss = -chosen.mean() - ratios.mean()
     groups = paired(answers(batch, "chosen"), answers(batch, "rejected"))
-    equal(measured(made.model, loss, groups), tiny, "orpo", beta=0.5)
+    assert_equals(measured(made.model, loss, groups), tiny, "orpo", beta=0.5)
 
 
 def test_simpo(tiny: Path, tmp_path: Path) -> None:
@@ -194,7 +192,7 @@ def test_simpo(tiny: Path, tmp_path: Path) -> None:
     batch = next(iter(made.get_train_dataloader()))
     loss, _ = made.get_batch_loss_metrics(made.model, batch)
     groups = paired(answers(batch, "chosen"), answers(batch, "rejected"))
-    equal(measured(made.model, loss, groups), tiny, "simpo", beta=2.0, gamma=0.7)
+    assert_equals(measured(made.model, loss, groups), tiny, "simpo", beta=2.0, gamma=0.7)
 
 
 def test_reward(tiny: Path, tmp_path: Path) -> None:
@@ -234,4 +232,4 @@ def test_reward(tiny: Path, tmp_path: Path) -> None:
     )
     oracle._metrics, oracle._total_train_tokens = {"train": defaultdict(list), "eval": defaultdict(list)}, 0
     loss = oracle.compute_loss(oracle.model, dict(batch))
-    equal(measured(model, loss, groups), tiny, "reward", centering=0.02)
+    assert_equals(measured(model, loss, groups), tiny, "reward", centering=0.02)

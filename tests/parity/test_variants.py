@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
+from tests.parity.measured import with_engine
 from tunesmith import plugins
 from tunesmith.engine.backends._variants import shared_copy
-from tunesmith.engine.backends.embedded import Embedded
 from tunesmith.engine.engine import GenerationRequest, Sampling
 from tunesmith.errors import EngineError, ModelError, RequestTooLong
 from tunesmith.models.adapter import IDENTITY_FILE, WEIGHTS_FILE, AdapterIdentity, adapter_digest
@@ -24,9 +24,6 @@ from tunesmith.models.virtual import virtual_ids, virtual_tokens
 from tunesmith.models.weights import load_base
 from tunesmith.testing.adapters import VARIANTS, make_method_adapter, make_variant
 from tunesmith.types.conversation import Message
-
-Result = TypeVar("Result")
-
 
 # Kept small where the default has the most tensors.
 OPTIONS: dict[str, dict[str, Any]] = {"prefix": {"hidden": 8}, "prompt": {"tokens": 3}, "ptuning": {"tokens": 17}}
@@ -47,17 +44,6 @@ def folders(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 def prompts(tiny: Path) -> list[tuple[int, ...]]:
     renderer = Renderer(tiny)
     return [renderer.prompt_ids([Message(role="user", content=text)]) for text in ("Where?", "It was 3 euros.", "ok")]
-
-
-def with_engine(base: Path, work: Callable[[Any], Awaitable[Result]], **options: Any) -> Result:
-    async def run() -> Result:
-        engine = Embedded(**{"precision": "float32"} | options).start(base)
-        try:
-            return await work(engine)
-        finally:
-            await engine.close()
-
-    return asyncio.run(run())
 
 
 async def tokens(engine: Any, prompt: tuple[int, ...], adapter: str | None) -> list[int]:

@@ -12,6 +12,7 @@ from peft import PeftModel, PrefixTuningConfig, PromptEncoderConfig, PromptTunin
 from pydantic import ValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
+from tests.parity.measured import loss_and_gradients
 from tunesmith import plugins
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import AdapterIdentity, adapter_state, save_adapter
@@ -22,7 +23,7 @@ from tunesmith.models.template import Renderer
 from tunesmith.models.virtual import install, virtual_ids, virtual_tokens
 from tunesmith.models.weights import load_base
 from tunesmith.train import attention
-from tunesmith.train.forward import attention_backend, score, score_plainly
+from tunesmith.train.forward import attention_backend, score
 from tunesmith.train.selfchecks import leak_probe
 from tunesmith.train.trunk import first_trained_layer
 from tunesmith.types.conversation import Conversation, Rendered
@@ -123,18 +124,6 @@ def rows(request: pytest.FixtureRequest, tiny: Path, chat: Callable[..., Convers
     systems = ["Answer."] * 3 if request.param == "shared" else ["A", "B and more", None]
     renderer = Renderer(tiny)
     return [renderer.render(chat(system, f"question {i}", f"{i * 77}")) for i, system in enumerate(systems)]
-
-
-def loss_and_gradients(model: Any, rows: list[Rendered], how: str) -> tuple[float, torch.Tensor]:
-    model.zero_grad()
-    with attention_backend(model, attention.ATTENTION if how == "tree" else "sdpa"):
-        if how == "plain":
-            loss = -torch.cat(score_plainly(model, rows)).sum() / sum(row.trained_tokens for row in rows)
-        else:
-            scored = score(model, rows, "tree" if how == "tree" else "padded")
-            loss = -(scored.logprobs * scored.weights).sum() / scored.weights.sum()
-        loss.backward()
-    return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,20 +1,21 @@
-"""What graders by a model share: messages with placeholders, and one question per answer."""
+"""What graders by a model share: messages with placeholders, one question per answer, a grade for what was said."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tunesmith.errors import EvaluationError
-from tunesmith.grade.grader import Answered, Grade, unscored
+from tunesmith.grade.grader import Answered, Grade, Grader, unscored
 from tunesmith.grade.judge import HttpJudge, Judge, JudgeFailed
 from tunesmith.grade.placeholders import Template, Unresolved, fill
 from tunesmith.types.base import Value
 
-__all__ = ["Question", "QuestionMessage", "SamplingParams", "TextPart", "choose_json", "judge_each"]
+__all__ = ["ModelGrader", "QuestionMessage", "SamplingParams", "TextPart"]
 
 
 class TextPart(Value):
@@ -55,56 +56,76 @@ class SamplingParams(Value):
         return given if longest is None else {**given, "max_completion_tokens": longest}
 
 
-class Question(Value):
-    """Everything but the answers that a judging model is asked with."""
+class ModelGrader(Grader):
+    """A grader whose score a model gives: the question, how it is asked, and one grade for what the model said.
+
+    Any OpenAI-compatible server can judge: `base_url` (the key is read from the environment variable `api_key_env`);
+    without it the caller's judge is asked. The server is held to the JSON object {"result": ...} unless `structured`
+    is false.
+    """
+
+    answer_name: ClassVar[str]
+    """what the server is told that the JSON object is called"""
 
     model: str
-    messages: tuple[QuestionMessage, ...]
-    options: dict[str, Any]
-    base_url: str | None
-    api_key_env: str
+    input: tuple[QuestionMessage, ...] = Field(min_length=1)
+    sampling_params: SamplingParams = SamplingParams()
+    structured: bool = True
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
 
+    @abstractmethod
+    def result_schema(self) -> dict[str, Any]:
+        """JSON Schema of `result`."""
 
-def choose_json(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The `response_format` that makes a server answer with one JSON object of `schema`."""
-    return {
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": name, "strict": True, "schema": dict(schema)},
-        }
-    }
+    @abstractmethod
+    def read(self, text: str) -> float:
+        """The score in what the model said. Raises ValueError when there is none: the answer is then unscored."""
 
+    def judges(self) -> tuple[str, ...]:
+        """The model, when it has no address of its own."""
+        return (self.model,) if self.base_url is None else ()
 
-async def judge_each(
-    question: Question, answers: Sequence[Answered], judge: Judge | None, read: Callable[[str], float]
-) -> list[Grade]:
-    """One grade per answer: the model is asked, `read` makes a score of its words or raises ValueError.
-
-    Raises EvaluationError when there is nobody to ask.
-    """
-    if question.base_url is None:
+    async def grade(self, answers: Sequence[Answered], judge: Judge | None = None) -> list[Grade]:
+        """One grade per answer. Raises EvaluationError when there is nobody to ask."""
+        if self.base_url is not None:
+            async with HttpJudge(self.base_url, self.api_key_env) as server:
+                return await self._each(answers, server)
         if judge is None:
             raise EvaluationError(
-                f"The model {question.model} is to judge, but no server was given.",
+                f"The model {self.model} is to judge, but no server was given.",
                 hint="Set the grader's base_url to an OpenAI-compatible server, for example one of `tunesmith serve`.",
             )
-        return await asyncio.gather(*(_judge_one(question, answered, judge, read) for answered in answers))
-    async with HttpJudge(question.base_url, question.api_key_env) as server:
-        return await asyncio.gather(*(_judge_one(question, answered, server, read) for answered in answers))
+        return await self._each(answers, judge)
 
+    async def _each(self, answers: Sequence[Answered], judge: Judge) -> list[Grade]:
+        return await asyncio.gather(*(self._one(answered, judge) for answered in answers))
 
-async def _judge_one(question: Question, answered: Answered, judge: Judge, read: Callable[[str], float]) -> Grade:
-    try:
-        messages = [message.filled(answered) for message in question.messages]
-        said = await judge.ask(question.model, messages, question.options)
-    except Unresolved as error:
-        return unscored("invalid_variable_error", str(error))
-    except JudgeFailed as error:
-        return unscored("model_grader_server_error", str(error))
-    tokens = {question.model: said.tokens}
-    if said.refusal:
-        return unscored("model_grader_refusal_error", said.refusal, tokens)
-    try:
-        return Grade(score=read(said.text), tokens=tokens)
-    except ValueError as error:
-        return unscored("model_grader_parse_error", str(error), tokens)
+    async def _one(self, answered: Answered, judge: Judge) -> Grade:
+        try:
+            messages = [message.filled(answered) for message in self.input]
+            said = await judge.ask(self.model, messages, self._options())
+        except Unresolved as error:
+            return unscored("invalid_variable_error", str(error))
+        except JudgeFailed as error:
+            return unscored("model_grader_server_error", str(error))
+        tokens = {self.model: said.tokens}
+        if said.refusal:
+            return unscored("model_grader_refusal_error", said.refusal, tokens)
+        try:
+            return Grade(score=self.read(said.text), tokens=tokens)
+        except ValueError as error:
+            return unscored("model_grader_parse_error", str(error), tokens)
+
+    def _options(self) -> dict[str, Any]:
+        """Fields of chat completions besides model and messages."""
+        if not self.structured:
+            return self.sampling_params.options()
+        schema = {
+            "type": "object",
+            "properties": {"result": self.result_schema()},
+            "required": ["result"],
+            "additionalProperties": False,
+        }
+        answer = {"name": self.answer_name, "strict": True, "schema": schema}
+        return {**self.sampling_params.options(), "response_format": {"type": "json_schema", "json_schema": answer}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -40,9 +41,9 @@ class PolicyObjective(Objective):
         advantages = self.advantages(groups)
         return [group._replace(advantages=own) for group, own in zip(groups, advantages, strict=True)]
 
+    @abstractmethod
     def advantages(self, groups: Sequence[Group]) -> list[tuple[float, ...]]:
-        """How much better than expected each completion did, over one whole step."""
-        raise NotImplementedError
+        """How much better than expected each completion did, over one whole step: [completions] for each group."""
 
     def amount(self, groups: Sequence[Group]) -> float:
         """Number of completions."""

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from tunesmith.errors import nearest
-from tunesmith.grade.grader import Answered, Grade, Grader
-from tunesmith.grade.judge import Judge
-from tunesmith.grade.judging import Question, QuestionMessage, SamplingParams, choose_json, judge_each
+from tunesmith.grade.judging import ModelGrader
 
 __all__ = ["LabelModel"]
 
 
-class LabelModel(Grader):
+class LabelModel(ModelGrader):
     """1 when the label that `model` chooses is one of `passing_labels`, else 0.
 
-    Servers as for score_model. The server is asked for {"result": one of `labels`} unless `structured` is false; a
-    plain answer must be one label and nothing else. Anything else is unscored.
+    See score_model for the server. A plain answer must be one label and nothing else; anything else is unscored.
     """
 
-    model: str
-    input: tuple[QuestionMessage, ...] = Field(min_length=1)
+    answer_name: ClassVar[str] = "label"
+
     labels: tuple[str, ...] = Field(min_length=2)
     passing_labels: tuple[str, ...] = Field(min_length=1)
-    sampling_params: SamplingParams = SamplingParams()
-    structured: bool = True
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
 
     @model_validator(mode="after")
     def _passing_labels_are_labels(self) -> LabelModel:
@@ -41,25 +33,12 @@ class LabelModel(Grader):
                 raise ValueError(f"passing_labels: {label!r} is no label; {hint}labels: {', '.join(self.labels)}")
         return self
 
-    def judges(self) -> tuple[str, ...]:
-        """The model, when it has no address of its own."""
-        return (self.model,) if self.base_url is None else ()
+    def result_schema(self) -> dict[str, Any]:
+        """One of the labels."""
+        return {"type": "string", "enum": list(self.labels)}
 
-    async def grade(self, answers: Sequence[Answered], judge: Judge | None = None) -> list[Grade]:
-        """1.0 or 0.0 for each answer."""
-        schema = {
-            "type": "object",
-            "properties": {"result": {"type": "string", "enum": list(self.labels)}},
-            "required": ["result"],
-            "additionalProperties": False,
-        }
-        options = {**self.sampling_params.options(), **(choose_json("label", schema) if self.structured else {})}
-        question = Question(
-            model=self.model, messages=self.input, options=options, base_url=self.base_url, api_key_env=self.api_key_env
-        )
-        return await judge_each(question, answers, judge, self._read)
-
-    def _read(self, text: str) -> float:
+    def read(self, text: str) -> float:
+        """1.0 for a passing label, 0.0 for another; ValueError for what is no label."""
         try:
             said: Any = json.loads(text)
         except ValueError:

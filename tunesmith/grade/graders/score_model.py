@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from tunesmith.grade.grader import Answered, Grade, Grader
-from tunesmith.grade.judge import Judge
-from tunesmith.grade.judging import Question, QuestionMessage, SamplingParams, choose_json, judge_each
+from tunesmith.grade.judging import ModelGrader
 
 __all__ = ["ScoreModel"]
 
 
-class ScoreModel(Grader):
+class ScoreModel(ModelGrader):
     """The number between `range[0]` and `range[1]` that `model` answers with.
 
     Any OpenAI-compatible server can judge: `base_url` (the key is read from the environment variable `api_key_env`).
@@ -24,13 +21,9 @@ class ScoreModel(Grader):
     a plain number, or lies outside the range, is unscored, never a middle score.
     """
 
-    model: str
-    input: tuple[QuestionMessage, ...] = Field(min_length=1)
+    answer_name: ClassVar[str] = "grade"
+
     range: tuple[float, float] = (0.0, 1.0)
-    sampling_params: SamplingParams = SamplingParams()
-    structured: bool = True
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
 
     @field_validator("range")
     @classmethod
@@ -39,25 +32,12 @@ class ScoreModel(Grader):
             raise ValueError(f"the first number must be below the second, found {list(ends)}")
         return ends
 
-    def judges(self) -> tuple[str, ...]:
-        """The model, when it has no address of its own."""
-        return (self.model,) if self.base_url is None else ()
+    def result_schema(self) -> dict[str, Any]:
+        """A number."""
+        return {"type": "number"}
 
-    async def grade(self, answers: Sequence[Answered], judge: Judge | None = None) -> list[Grade]:
-        """The model's number for each answer."""
-        schema = {
-            "type": "object",
-            "properties": {"result": {"type": "number"}},
-            "required": ["result"],
-            "additionalProperties": False,
-        }
-        options = {**self.sampling_params.options(), **(choose_json("grade", schema) if self.structured else {})}
-        question = Question(
-            model=self.model, messages=self.input, options=options, base_url=self.base_url, api_key_env=self.api_key_env
-        )
-        return await judge_each(question, answers, judge, self._read)
-
-    def _read(self, text: str) -> float:
+    def read(self, text: str) -> float:
+        """The number in what the model said; ValueError when there is none inside the range."""
         try:
             said: Any = json.loads(text)
         except ValueError:

@@ -7,15 +7,13 @@ from typing import Any
 from pydantic import Field
 
 from tunesmith.errors import ModelError
-from tunesmith.models.adapter import Adapter
-from tunesmith.models.method import Method
-from tunesmith.models.parameters import decoder_layers, exchange_parameters, train_all_but
-from tunesmith.models.start import keep_start
+from tunesmith.models.parameters import decoder_layers
+from tunesmith.models.whole_weights import WholeWeights
 
 __all__ = ["Freeze"]
 
 
-class Freeze(Method):
+class Freeze(WholeWeights):
     """All weights of the last `last_layers` decoder layers are trained (Lee et al. 2019, arXiv:1911.03090).
 
     Starts as the base itself. The frozen layers below are computed once for the whole run where memory allows, so a
@@ -25,18 +23,8 @@ class Freeze(Method):
 
     last_layers: int = Field(default=1, ge=1)
 
-    def wrap(self, model: Any, seed: int) -> Any:
-        """The same model with only its last layers trainable; raises ModelError when it has fewer."""
-        train_all_but(model, self._frozen(model))
-        keep_start(model)
-        return model
-
-    def attach(self, model: Any, adapter: Adapter) -> Any:
-        """The base with the saved layers in place of its own."""
-        exchange_parameters(model, adapter.tensors, self._frozen(model))
-        return model
-
-    def _frozen(self, model: Any) -> frozenset[int]:
+    def frozen(self, model: Any) -> frozenset[int]:
+        """Everything below the last layers, and beside them; raises ModelError when there are fewer layers."""
         layers = decoder_layers(model)
         if self.last_layers > len(layers):
             raise ModelError(

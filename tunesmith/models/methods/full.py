@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunesmith.models.adapter import Adapter
-from tunesmith.models.method import Method
-from tunesmith.models.parameters import exchange_parameters, train_all_but
-from tunesmith.models.start import keep_start
+from tunesmith.models.whole_weights import WholeWeights
 
 __all__ = ["Full"]
 
 
-class Full(Method):
+class Full(WholeWeights):
     """All weights are trained; the start is the base itself. The most memory and the most to keep, and more can change.
 
     Choose it when a low-rank change is not enough: a new language, much data, a small base. It takes a learning rate
@@ -24,16 +21,6 @@ class Full(Method):
 
     embeddings: bool = True
 
-    def wrap(self, model: Any, seed: int) -> Any:
-        """The same model with its weights trainable; nothing is random."""
-        train_all_but(model, self._frozen(model))
-        keep_start(model)
-        return model
-
-    def attach(self, model: Any, adapter: Adapter) -> Any:
-        """The base with the saved weights in place of its own."""
-        exchange_parameters(model, adapter.tensors, self._frozen(model))
-        return model
-
-    def _frozen(self, model: Any) -> frozenset[int]:
+    def frozen(self, model: Any) -> frozenset[int]:
+        """The token embeddings when they are to stay, else nothing."""
         return frozenset(() if self.embeddings else map(id, model.get_input_embeddings().parameters()))

@@ -1,0 +1,51 @@
+"""What several parity tests measure with: a fresh engine, and a model's loss and gradients three ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import torch
+
+from tunesmith.engine.backends.embedded import Embedded
+from tunesmith.train import attention
+from tunesmith.train.forward import attention_backend, score, score_plainly
+from tunesmith.types.conversation import Rendered
+
+__all__ = ["TRL_ON_A_PROCESSOR", "loss_and_gradients", "with_engine"]
+
+Result = TypeVar("Result")
+
+# What TRL's trainers are told so that they run the plain computation here and write to nobody.
+TRL_ON_A_PROCESSOR: Mapping[str, Any] = MappingProxyType(
+    {"report_to": "none", "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+)
+
+
+def with_engine(base: Path, work: Callable[[Any], Awaitable[Result]], **options: Any) -> Result:
+    """What `work` gives on a fresh embedded engine (float32 unless told), which is closed afterwards."""
+
+    async def run() -> Result:
+        engine = Embedded(**{"precision": "float32"} | options).start(base)
+        try:
+            return await work(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def loss_and_gradients(model: Any, rows: Sequence[Rendered], how: str) -> tuple[float, torch.Tensor]:
+    """Mean negative log-likelihood of `rows` and all its gradients, flat: as tree, padded, or plain row by row."""
+    model.zero_grad()
+    with attention_backend(model, attention.ATTENTION if how == "tree" else "sdpa"):
+        if how == "plain":
+            loss = -torch.cat(score_plainly(model, rows)).sum() / sum(row.trained_tokens for row in rows)
+        else:
+            scored = score(model, rows, "tree" if how == "tree" else "padded")
+            loss = -(scored.logprobs * scored.weights).sum() / scored.weights.sum()
+        loss.backward()
+    return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
