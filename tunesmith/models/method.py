@@ -92,6 +92,16 @@ class Method(Value):
         """What is saved for the trained tensors `state` of a run that began at `start`."""
         return Adapter(peft_config_of(model) or self.own_config(), dict(state))
 
+    def merge(self, model: Any, adapter: Adapter) -> Any:
+        """The base `model`, in full precision, with a saved adapter of this method worked into its weights.
+
+        Raises ModelError for methods that do more than change weights.
+        """
+        raise ModelError(
+            f"An adapter of the method {self.type_name().lower()} cannot be merged: it does more than change weights.",
+            hint="Serve it as it is: adapters of every method are served beside each other.",
+        )
+
     def own_config(self) -> dict[str, Any]:
         """What adapter_config.json says of a method that peft does not have."""
         return {"peft_type": self.type_name(), "options": self.model_dump(mode="json")}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tunesmith.errors import MissingDependency, ModelError
 from tunesmith.models.targets import linear_layers
 
-__all__ = ["expand_layers", "expanded", "quantise_layers"]
+__all__ = ["expand_layers", "expanded", "quantise_layers", "require_bitsandbytes"]
 
 
 def quantise_layers(model: Any, double: bool) -> int:
@@ -27,7 +27,7 @@ def quantise_layers(model: Any, double: bool) -> int:
     The layers' own tensors stay as they are. Raises MissingDependency without bitsandbytes and ModelError for a layer
     that would not be quantised right.
     """
-    bnb = _bitsandbytes()
+    bnb = require_bitsandbytes()
     layers = linear_layers(model)
     for name, layer in layers.items():
         four_bit = bnb.nn.Linear4bit(
@@ -60,19 +60,24 @@ def quantise_layers(model: Any, double: bool) -> int:
 def expand_layers(model: Any) -> int:
     """Replace every four-bit layer of `model` by a plain one with the numbers it computes with; returns how many."""
     found = [(name, module) for name, module in model.named_modules() if _is_four_bit(module)]
+    dtype = model.get_output_embeddings().weight.dtype
     for name, module in found:
-        weight = expanded(module)
+        weight = expanded(module).to(dtype)
         layer = nn.Linear(module.in_features, module.out_features, bias=False, device="meta")
         layer.weight = nn.Parameter(weight, requires_grad=False)
         layer.bias = module.bias
         _replace(model, name, layer.train(module.training))
     model.is_loaded_in_4bit = False
+    if model.__dict__.get("hf_quantizer") is not None:
+        # By these transformers knows a quantised checkpoint, and refuses to cast or save it as a plain one.
+        for name in ("quantization_method", "hf_quantizer", "is_quantized", "_weight_conversions"):
+            model.__dict__.pop(name, None)
     return len(found)
 
 
 def expanded(layer: Any) -> Tensor:
     """The weight [outputs, inputs] of a four-bit layer, in its compute type."""
-    functional = _bitsandbytes().functional
+    functional = require_bitsandbytes().functional
     weight: Tensor = functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
     return weight.to(layer.compute_dtype or torch.float32)
 
@@ -103,7 +108,8 @@ def _replace(model: Any, name: str, layer: nn.Module) -> None:
     setattr(model.get_submodule(parent), last, layer)
 
 
-def _bitsandbytes() -> Any:
+def require_bitsandbytes() -> Any:
+    """The module bitsandbytes. Raises MissingDependency where it is not installed."""
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingDependency(
             "Four-bit base models need the package 'bitsandbytes'.", hint="pip install 'tunesmith[qlora]'"

@@ -31,14 +31,17 @@ def kept_start(model: Any) -> dict[str, Tensor] | None:
 
 @contextmanager
 def with_start(model: Any) -> Iterator[None]:
-    """Inside the block the trained parameters of `model` are those of its start."""
+    """Inside the block the trained parameters of `model` are those of its start.
+
+    What was put on the model after that (a score head) stays as it is.
+    """
     start = kept_start(model)
     if start is None:
         raise ValueError("keep_start was not called for this model")
     trained = _trained(model)
     present = {name: parameter.data for name, parameter in trained.items()}
     for name, parameter in trained.items():
-        parameter.data = start[name]
+        parameter.data = start.get(name, parameter.data)
     try:
         yield
     finally:

@@ -30,3 +30,7 @@ class WholeWeights(Method):
         """The base with the saved weights in place of its own."""
         exchange_parameters(model, adapter.tensors, self.frozen(model))
         return model
+
+    def merge(self, model: Any, adapter: Adapter) -> Any:
+        """The same: the saved weights are the merged model's."""
+        return self.attach(model, adapter)

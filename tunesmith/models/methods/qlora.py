@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from tunesmith.models.adapter import Adapter, load_adapter_state
 from tunesmith.models.low_rank import LowRank
-from tunesmith.models.quantised import quantise_layers
+from tunesmith.models.merged import merge_peft
+from tunesmith.models.quantised import expand_layers, quantise_layers
 from tunesmith.models.targets import inject
 
 __all__ = ["Qlora"]
@@ -47,6 +48,16 @@ class Qlora(LowRank):
         """The base in four bits with the saved adapter."""
         config = self.lora_config(model)
         quantise_layers(model, self.double)
+        return self._with_adapter(model, config, adapter)
+
+    def merge(self, model: Any, adapter: Adapter) -> Any:
+        """The adapter in the weights that it was trained on: those of the base after rounding to four bits."""
+        config = self.lora_config(model)
+        quantise_layers(model, self.double)
+        expand_layers(model)
+        return merge_peft(self._with_adapter(model, config, adapter))
+
+    def _with_adapter(self, model: Any, config: LoraConfig, adapter: Adapter) -> PeftModel:
         with torch.random.fork_rng(devices=[]):
             wrapped = get_peft_model(model, config)
         load_adapter_state(wrapped, adapter.tensors)
