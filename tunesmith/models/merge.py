@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -25,6 +24,7 @@ from tunesmith.models.adapter import adapter_digest, read_adapter, read_identity
 from tunesmith.models.attach import attach, method_of
 from tunesmith.models.merged import merge_peft
 from tunesmith.models.quantised import expand_layers, require_bitsandbytes
+from tunesmith.models.virtual_adapters import is_virtual
 from tunesmith.models.weights import BaseFiles, load_base
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation, Message
@@ -88,6 +88,10 @@ def merge(
     _check(base, adapter, out, options)
     found = read_adapter(adapter)
     own = method_of(found.config)
+    if is_virtual(found.config):
+        raise ModelError(
+            "Virtual tokens cannot be merged: they are no change of weights.", hint="Serve them as they are."
+        )
     model = load_base(base.path, "float32")
     alone = _logprobs(model, probe)
     apart = _logprobs(attach(model, adapter), probe)
@@ -95,7 +99,7 @@ def merge(
     gc.collect()
     plain = load_base(base.path, "float32")
     expand_layers(plain)
-    merged = own.merge(plain, found) if own is not None else _merge_peft(attach(plain, adapter))
+    merged = own.merge(plain, found) if own is not None else merge_peft(attach(plain, adapter))
     precision = _own_precision(base.path) if options.precision == "auto" else options.precision
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merge-") as temporary:
@@ -142,12 +146,6 @@ def _check(base: BaseFiles, adapter: Path, out: Path, options: MergeOptions) -> 
             f"The base {base.name!r} is quantised: merged weights would be rounded to its few levels again.",
             hint="Ask for it with --quantise nf4 and see the measured loss, or merge into the base it was made from.",
         )
-
-
-def _merge_peft(attached: Any) -> Any:
-    if not isinstance(attached, PeftModel) or attached.active_peft_config.is_prompt_learning:
-        raise ModelError("This adapter adds virtual tokens; it cannot be merged into weights.")
-    return merge_peft(attached)
 
 
 def _save(model: Any, base: Path, folder: Path, precision: str) -> Path:

@@ -38,10 +38,11 @@ def train_briefly(base: Path, folder: Path, choice: PluginSpec, steps: int = 3) 
     start = method.start(model)
     groups = [{"params": list(group.parameters)} for group in method.parameter_groups(model)]
     optimizer = torch.optim.AdamW(groups, lr=0.02)
-    ids = torch.tensor([IDS])
+    front = method.virtual_ids()
+    ids, labels = torch.tensor([(*front, *IDS)]), torch.tensor([(*([-100] * len(front)), *IDS)])
     for step in range(1, steps + 1):
         optimizer.zero_grad()
-        model(ids, labels=ids).loss.backward()
+        model(ids, labels=labels).loss.backward()
         optimizer.step()
         method.after_step(model, step, steps)
     files = resolve_base(ModelSpec(base=str(base)), folder.parent)
