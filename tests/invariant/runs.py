@@ -34,9 +34,9 @@ SPEC = {
 WORDS = ("red", "green", "blue", "grey")
 
 
-def run(home: Path, base: Path, validation: float = 0.15, **changes: Any) -> RunRecord:
+def run(home: Path, base: Path, validation: float = 0.15, words: tuple[str, ...] = WORDS, **changes: Any) -> RunRecord:
     """Train on 24 made-up rows (3 of them for validation unless told) and return the record."""
-    _write_rows(home)
+    _write_rows(home, words)
     files = resolve_base(ModelSpec(base=str(base)), home)
     spec = PrepareSpec.model_validate(_prepare_spec(validation))
     dataset = prepare(spec, renderer=Renderer(files.path), base_dir=home, home=home)
@@ -59,9 +59,9 @@ def write_recipe(folder: Path, base: Path, validation: float = 0.15, **changes: 
     return file
 
 
-def _write_rows(folder: Path) -> None:
+def _write_rows(folder: Path, words: tuple[str, ...] = WORDS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": WORDS[i % 4]} for i in range(24)]
+    rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": words[i % 4]} for i in range(24)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

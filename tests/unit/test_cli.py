@@ -18,7 +18,7 @@ from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
     "run", "prepare", "train", "evaluate", "gate", "release", "serve", "chat", "runs", "graders", "distill", "models",
-    "plugins", "doctor", "drill", "demo",
+    "merge", "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")
 RECIPE = "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"

@@ -12,6 +12,7 @@ from peft import PeftConfig, get_peft_model_state_dict, set_peft_model_state_dic
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ModelError
+from tunesmith.models.new_tokens import ROWS_FILE, row_tensors
 from tunesmith.models.score_head import HEAD_FILE, SCORE, score_head
 from tunesmith.types.base import Value, digest_file, digest_json
 
@@ -36,6 +37,7 @@ __all__ = [
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
 IDENTITY_FILE = "tunesmith.json"
+_BESIDE = (IDENTITY_FILE, HEAD_FILE, ROWS_FILE)
 
 
 class AdapterIdentity(Value):
@@ -48,14 +50,14 @@ class AdapterIdentity(Value):
 
 
 def adapter_digest(folder: Path) -> str:
-    """SHA-256 over the adapter's weights, its configuration and (when present) its identity and its score head.
+    """SHA-256 over the adapter's weights, its configuration and (when present) its identity, score head and new tokens.
 
     Raises ModelError when `folder` is not an adapter folder.
     """
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is not an adapter folder: {name} is missing.")
-    present = [name for name in (WEIGHTS_FILE, CONFIG_FILE, IDENTITY_FILE, HEAD_FILE) if (folder / name).is_file()]
+    present = [name for name in (WEIGHTS_FILE, CONFIG_FILE, *_BESIDE) if (folder / name).is_file()]
     return digest_json({name: digest_file(folder / name) for name in present})
 
 
@@ -82,16 +84,23 @@ def trained_tensors(model: Any) -> dict[str, torch.Tensor]:
     """Name -> the very tensor, not a copy, of everything the adapter needs saved, sorted by name.
 
     For models without peft that is every parameter with `requires_grad`; a tied parameter appears once. A score head
-    stands under `SCORE`.
+    and new tokens' rows stand under their own names.
     """
+    beside = _beside(model)
     if hasattr(model, "peft_config"):
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        head = score_head(model)
-        if head is not None:
-            state = {**state, SCORE: head.weight}
     else:
-        state = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        known = {id(tensor) for tensor in beside.values()}
+        trained = ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+        state = {name: parameter for name, parameter in trained if id(parameter) not in known}
+    state = {**state, **beside}
     return {name: state[name] for name in sorted(state)}
+
+
+def _beside(model: Any) -> dict[str, torch.Tensor]:
+    """What is trained beside the method and saved in files of its own."""
+    head = score_head(model)
+    return {**row_tensors(model), **({} if head is None else {SCORE: head.weight})}
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:
@@ -109,7 +118,7 @@ def load_adapter_state(model: Any, state: Mapping[str, torch.Tensor]) -> None:
     if wrong:
         got, wanted = tuple(state[wrong[0]].shape), tuple(expected[wrong[0]].shape)
         raise ModelError(f"The adapter does not fit the model: {wrong[0]} is {got}, the model has {wanted}.")
-    by_peft = set(expected) - {SCORE} if hasattr(model, "peft_config") else set()
+    by_peft = set(expected) - set(_beside(model)) if hasattr(model, "peft_config") else set()
     if by_peft:
         set_peft_model_state_dict(model, {name: state[name] for name in by_peft})
     with torch.no_grad():

@@ -13,6 +13,7 @@ from tunesmith import plugins
 from tunesmith.errors import ModelError, NotFound
 from tunesmith.models.adapter import CONFIG_FILE, load_adapter_state, read_adapter
 from tunesmith.models.method import Method
+from tunesmith.models.new_tokens import attach_rows
 from tunesmith.models.virtual_adapters import attach_virtual, is_virtual
 
 __all__ = ["METHODS", "attach", "method_of"]
@@ -43,6 +44,7 @@ def attach(model: Any, folder: Path) -> Any:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"The adapter in {folder} does not fit the model: {error}") from error
         load_adapter_state(attached, adapter.tensors)
+    attach_rows(attached, folder)
     attached.requires_grad_(False)
     return attached.eval()
 

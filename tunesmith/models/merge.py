@@ -23,6 +23,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models.adapter import adapter_digest, read_adapter, read_identity
 from tunesmith.models.attach import attach, method_of
 from tunesmith.models.merged import merge_peft
+from tunesmith.models.new_tokens import attach_rows
 from tunesmith.models.quantised import expand_layers, require_bitsandbytes
 from tunesmith.models.virtual_adapters import is_virtual
 from tunesmith.models.weights import BaseFiles, load_base
@@ -100,6 +101,7 @@ def merge(
     plain = load_base(base.path, "float32")
     expand_layers(plain)
     merged = own.merge(plain, found) if own is not None else merge_peft(attach(plain, adapter))
+    attach_rows(merged, adapter)
     precision = _own_precision(base.path) if options.precision == "auto" else options.precision
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merge-") as temporary:

@@ -16,12 +16,13 @@ A training run goes through a method in this order:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import Adapter, adapter_state, peft_config_of
+from tunesmith.models.new_tokens import at_start
 from tunesmith.models.start import kept_start, with_start
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Rendered
@@ -66,9 +67,11 @@ class Method(Value):
         """A copy of the trained tensors as they are before the first step."""
         return {name: tensor.clone() for name, tensor in adapter_state(model).items()}
 
-    def without(self, model: Any) -> AbstractContextManager[Any]:
+    @contextmanager
+    def without(self, model: Any) -> Iterator[None]:
         """Run `model` as it was before the first step inside the block: the reference of preference objectives."""
-        return with_start(model) if kept_start(model) else model.disable_adapter()
+        with at_start(model), with_start(model) if kept_start(model) else model.disable_adapter():
+            yield
 
     def parameter_groups(self, model: Any) -> list[ParameterGroup]:
         """All trained parameters, grouped by learning rate."""

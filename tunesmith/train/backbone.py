@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from tunesmith.errors import ModelError
 from tunesmith.train.attention import plan_attention
@@ -19,7 +20,8 @@ def parts(model: Any) -> tuple[Any, nn.Linear]:
     """The decoder without its head, and the head. Raises ModelError for a head that is more than a linear layer."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     head = inner.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None:
+    plain = type(head) is nn.Linear or (isinstance(head, nn.Linear) and is_parametrized(head))  # new tokens' rows
+    if not plain or head.bias is not None:
         raise ModelError(f"The output head of {type(inner).__name__} is not a plain linear layer.")
     return getattr(inner, inner.base_model_prefix), head
 

@@ -11,6 +11,7 @@ import torch
 
 from tunesmith.models.adapter import AdapterIdentity, adapter_digest, load_adapter_state, save_adapter
 from tunesmith.models.method import Method
+from tunesmith.models.new_tokens import row_tensors, save_rows
 from tunesmith.models.parameters import count_parameters
 from tunesmith.models.score_head import SCORE, save_score_head
 from tunesmith.models.template import Renderer
@@ -131,12 +132,13 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
 
 
 def _save(prepared: Prepared, best: Tensors, fresh: Tensors, identity: AdapterIdentity, folder: Path) -> str:
-    """Write the adapter, and the score head beside it when there is one; the digest of both."""
-    states = ({name: tensor for name, tensor in state.items() if name != SCORE} for state in (best, fresh))
-    digest = save_adapter(prepared.method.export(prepared.model, *states), identity, folder)
-    if SCORE not in best:
-        return digest
-    save_score_head(best[SCORE], folder)
+    """Write the adapter, and beside it the score head and the rows of new tokens, if any; the digest of all."""
+    apart = {SCORE, *row_tensors(prepared.model)}
+    states = ({name: tensor for name, tensor in state.items() if name not in apart} for state in (best, fresh))
+    save_adapter(prepared.method.export(prepared.model, *states), identity, folder)
+    save_rows(prepared.model, best, folder)
+    if SCORE in best:
+        save_score_head(best[SCORE], folder)
     return adapter_digest(folder)
 
 

@@ -17,6 +17,7 @@ from tunesmith import plugins
 from tunesmith.errors import Problem, RecipeError, TrainingFailed
 from tunesmith.models.adapter import load_adapter_state
 from tunesmith.models.method import Method
+from tunesmith.models.new_tokens import new_token_ids, train_rows
 from tunesmith.models.parameters import trainable_share
 from tunesmith.models.score_head import add_score_head
 from tunesmith.models.template import Renderer
@@ -138,6 +139,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     if objective.needs.values:
         add_score_head(model)
     teach(model, objective.needs, method, given, Loading(precision, spec.batching))
+    train_rows(model, new_token_ids(given.base.path))
     progress.say(trainable_share(model))
     progress.say("self-checks before the first step")
     if objective.needs.reference:

