@@ -22,7 +22,10 @@ from tunesmith.errors import ModelError
 
 __all__ = [
     "DERIVED_FILE",
+    "INPUT",
+    "OUTPUT",
     "ROWS_FILE",
+    "NewRows",
     "at_start",
     "attach_rows",
     "grow_rows",
