@@ -37,7 +37,9 @@ __all__ = [
 
 DERIVED_FILE = "tunesmith-derived.json"
 ROWS_FILE = "new_tokens.safetensors"
-INPUT, OUTPUT, _IDS = "new_tokens.input", "new_tokens.output", "new_tokens.ids"
+INPUT = "new_tokens.input"
+OUTPUT = "new_tokens.output"
+_IDS = "new_tokens.ids"
 _ATTRIBUTE = "tunesmith_new_rows"
 
 
