@@ -67,11 +67,18 @@ class DrillReport(Value):
 
 
 class Scene(NamedTuple):
-    """What is drilled and where: the command that trains, and a scratch folder. `models` is shared by all homes."""
+    """What is drilled and where: the command that trains, and a scratch folder. `models` is shared by all homes.
+
+    Known from the undisturbed run are `step_seconds`, and `settled` (the run folder's name, the content of its
+    plan.json), by which all rounds are computed in the same way: what a run decides once from the memory it finds free
+    is not what a drill is about.
+    """
 
     command: Sequence[str]
     scratch: Path
     models: Path
+    step_seconds: float = 0.0
+    settled: tuple[str, str] | None = None
 
 
 def drill(scene: Scene, kills: int, seed: int, say: Callable[[str], None]) -> DrillReport:
@@ -81,7 +88,7 @@ def drill(scene: Scene, kills: int, seed: int, say: Callable[[str], None]) -> Dr
     """
     say("training once undisturbed")
     undisturbed = _round(scene, "undisturbed", (), random.Random(seed))
-    steps, settled = _settled(scene.scratch / "undisturbed")
+    scene, steps = _timed(scene)
     rounds: list[Round] = []
     chance = random.Random(seed)
     struck = 0
@@ -91,7 +98,7 @@ def drill(scene: Scene, kills: int, seed: int, say: Callable[[str], None]) -> Dr
         count = min(KILLS_PER_ROUND, kills - struck, steps)
         wanted = sorted(chance.sample(range(1, steps + 1), count))
         say(f"round {number + 1}: killing after steps {', '.join(map(str, wanted))}")
-        rounds.append(_round(scene, f"round-{number + 1}", wanted, chance, settled))
+        rounds.append(_round(scene, f"round-{number + 1}", wanted, chance))
         struck += sum(kill.struck for kill in rounds[-1].kills)
     if struck < kills:
         raise TrainingFailed(
@@ -100,19 +107,13 @@ def drill(scene: Scene, kills: int, seed: int, say: Callable[[str], None]) -> Dr
     return DrillReport(seed=seed, steps=steps, undisturbed=undisturbed, rounds=tuple(rounds))
 
 
-def _round(
-    scene: Scene, name: str, wanted: Sequence[int], chance: random.Random, settled: tuple[str, str] | None = None
-) -> Round:
-    """Train in a new home, kill at the wanted steps, and let the last process end.
-
-    `settled` (run folder's name, content of its plan.json) makes all rounds computed in the same way: what a run
-    decides once from the memory it finds free is not what a drill is about.
-    """
+def _round(scene: Scene, name: str, wanted: Sequence[int], chance: random.Random) -> Round:
+    """Train in a new home, kill at the wanted steps, and let the last process end."""
     home = scene.scratch / name
     home.mkdir()
     (home / "models").symlink_to(scene.models, target_is_directory=True)
-    if settled:
-        run, plan = settled
+    if scene.settled:
+        run, plan = scene.settled
         (home / "runs" / run).mkdir(parents=True)
         (home / "runs" / run / "plan.json").write_text(plan)
     began = time.perf_counter()
@@ -120,7 +121,7 @@ def _round(
     for step in wanted:
         process = _start(scene, home)
         try:
-            kills.append(_kill(process, home, step, chance))
+            kills.append(_kill(process, home, step, chance.random() * scene.step_seconds))
         finally:
             _end(process)
     process = _start(scene, home)
@@ -135,13 +136,11 @@ def _round(
     )
 
 
-def _kill(process: subprocess.Popen[bytes], home: Path, step: int, chance: random.Random) -> Kill:
-    """Wait until `step` is done and a random part of the next one has passed, then send SIGKILL."""
-    first = time.perf_counter()
+def _kill(process: subprocess.Popen[bytes], home: Path, step: int, later: float) -> Kill:
+    """Wait until `step` is done and `later` seconds more, then send SIGKILL."""
     while (done := _last_step(home)) < step and process.poll() is None:
         time.sleep(0.002)
-    per_step = (time.perf_counter() - first) / max(1, step)
-    time.sleep(chance.random() * min(per_step, 1.0))
+    time.sleep(later)
     struck = process.poll() is None
     if struck:
         os.killpg(process.pid, signal.SIGKILL)
@@ -182,15 +181,20 @@ def _require_success(process: subprocess.Popen[bytes], home: Path) -> None:
 
 
 def _run(home: Path) -> Path:
-    (folder,) = (home / "runs").iterdir()
-    return folder
+    folders = sorted((home / "runs").iterdir())
+    if len(folders) != 1:
+        names = " and ".join(folder.name for folder in folders)
+        hint = "The recipe, its rows or the program changed meanwhile: drill again."
+        raise TrainingFailed(f"The same command trained different runs: {names}.", hint=hint)
+    return folders[0]
 
 
-def _settled(home: Path) -> tuple[int, tuple[str, str]]:
-    """(steps of the run in `home`, (its folder's name, what it settled))."""
-    run = _run(home)
-    steps = int(json.loads((run / "run.json").read_text())["steps"])
-    return steps, (run.name, (run / "plan.json").read_text())
+def _timed(scene: Scene) -> tuple[Scene, int]:
+    """The scene with what its undisturbed run tells, and that run's steps."""
+    run = _run(scene.scratch / "undisturbed")
+    record = json.loads((run / "run.json").read_text())
+    settled = (run.name, (run / "plan.json").read_text())
+    return scene._replace(step_seconds=record["seconds"] / record["steps"], settled=settled), int(record["steps"])
 
 
 def _last_step(home: Path) -> int:

@@ -9,8 +9,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from tunesmith.errors import ModelError
+from tunesmith.models.start import forget_start
 
-__all__ = ["count_parameters", "decoder_layers", "exchange_parameters", "train_all_but", "trainable_share"]
+__all__ = [
+    "count_parameters",
+    "decoder_layers",
+    "exchange_parameters",
+    "free_tensors",
+    "train_all_but",
+    "trainable_share",
+]
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:
@@ -44,6 +52,14 @@ def count_parameters(model: Any) -> tuple[int, int]:
         total += count
         trained += count if parameter.requires_grad else 0
     return trained, total
+
+
+def free_tensors(model: Any) -> None:
+    """Give the memory of all weights of `model` back; it can never be used again."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.new_empty(0)
+        tensor.grad = None
+    forget_start(model)
 
 
 def exchange_parameters(model: Any, tensors: Mapping[str, Tensor], frozen: Container[int] = ()) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["keep_start", "kept_start", "with_start"]
+__all__ = ["forget_start", "keep_start", "kept_start", "with_start"]
 
 _ATTRIBUTE = "tunesmith_start"
 
@@ -27,6 +27,12 @@ def kept_start(model: Any) -> dict[str, Tensor] | None:
     """Parameter name -> what `keep_start` remembered, or None."""
     found: dict[str, Tensor] | None = getattr(model, _ATTRIBUTE, None)
     return found
+
+
+def forget_start(model: Any) -> None:
+    """Give the remembered parameters up, when there are any."""
+    if kept_start(model) is not None:
+        setattr(model, _ATTRIBUTE, None)
 
 
 @contextmanager

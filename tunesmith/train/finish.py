@@ -12,7 +12,7 @@ import torch
 from tunesmith.models.adapter import AdapterIdentity, adapter_digest, load_adapter_state, save_adapter
 from tunesmith.models.method import Method
 from tunesmith.models.new_tokens import row_tensors, save_rows
-from tunesmith.models.parameters import count_parameters
+from tunesmith.models.parameters import count_parameters, free_tensors
 from tunesmith.models.score_head import SCORE, save_score_head
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles
@@ -22,6 +22,7 @@ from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train import learned, memory, selfchecks
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.held_out import preference_score
+from tunesmith.train.memory import PeakWatch
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.rollouts import Rollouts, Tools
@@ -50,8 +51,8 @@ class TrainingInput(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A run that is ready for its first step. `settled` is None until memory has been planned; `name_row` gives a
-    row's id and place in its source, from its split and its id.
+    """A run that is ready for its first step. `settled` is None until memory has been planned; `watch` knows its
+    highest memory use; `name_row` gives a row's id and place in its source, from its split and its id.
     """
 
     model: Any
@@ -64,6 +65,7 @@ class Prepared(NamedTuple):
     trunk: Trunk | None
     checks: tuple[Check, ...]
     settled: Settled | None
+    watch: PeakWatch
     name_row: Callable[[SplitName, str], str] = "{} row {}".format
     rollouts: Rollouts | None = None
 
@@ -90,19 +92,22 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         tokenizer_digest=manifest.proof.tokenizer_digest,
     )
     digest = _save(prepared, best, trained.fresh, identity, folder / "adapter")
-    few = rows_of(prepared.groups[:2])[:2]
+    trainable, total = count_parameters(model)
+    said = learned.said_of(model, rows_of(prepared.groups[:2])[:2], prepared.objective)
     checks = (
         *prepared.checks,
         *learned.after_last_step(trained.fresh, best, state.start_validation_loss, state.best_validation_loss),
-        learned.reloads_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),
     )
-    if prepared.objective.needs.values:
-        checks += (learned.scores_the_same(model, given.base.path, folder / "adapter", few, prepared.precision),)
     by_head = prepared.objective.needs.values
     preferences = preference_score(model, prepared.method, Renderer(given.base.path), given.dataset, by_head)
+    # A second base beside the trained model would be the run's peak.
+    del best
+    _free(prepared, trained)
+    checks += (learned.reloads_the_same(said, given.base.path, folder / "adapter", prepared.precision),)
+    if by_head:
+        checks += (learned.scores_the_same(said, given.base.path, folder / "adapter", prepared.precision),)
     (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
     selfchecks.require(checks)
-    trainable, total = count_parameters(model)
     return RunRecord(
         id=folder.name,
         name=given.name,
@@ -126,9 +131,18 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         accumulate=settled.accumulate if settled else 1,
         threads=settled.threads if settled else 0,
         predicted_peak_bytes=settled.predicted_peak_bytes if settled else 0,
-        actual_peak_bytes=memory.peak_bytes(),
+        actual_peak_bytes=prepared.watch.highest,
         checks=checks,
     )
+
+
+def _free(prepared: Prepared, trained: TrainedState) -> None:
+    """Give up all that training held."""
+    if prepared.trunk is not None:
+        prepared.trunk.forget()
+    trained.fresh.clear()
+    free_tensors(prepared.model)
+    memory.release_unused()
 
 
 def _save(prepared: Prepared, best: Tensors, fresh: Tensors, identity: AdapterIdentity, folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,12 +12,12 @@ from tunesmith.models.attach import attach
 from tunesmith.models.reward import RewardModel
 from tunesmith.models.weights import load_base
 from tunesmith.train.forward import attention_backend, score, score_plainly
-from tunesmith.train.objective import Needs
+from tunesmith.train.objective import Needs, Objective
 from tunesmith.train.selfchecks import token_check
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
-__all__ = ["after_last_step", "reloads_the_same", "scores_the_same"]
+__all__ = ["Said", "after_last_step", "reloads_the_same", "said_of", "scores_the_same"]
 
 Tensors = dict[str, torch.Tensor]
 
@@ -48,23 +48,38 @@ def after_last_step(
     return tuple(checks)
 
 
-def reloads_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rendered], precision: str) -> Check:
+class Said(NamedTuple):
+    """What a trained model says of a few rows: log-probabilities, and scores where it gives any."""
+
+    rows: Sequence[Rendered]
+    logprobs: torch.Tensor
+    values: torch.Tensor | None
+
+
+def said_of(model: Any, rows: Sequence[Rendered], objective: Objective) -> Said:
+    """What the trained `model` says of `rows`, to be compared with what was saved when `model` is gone."""
+    values = None
+    with torch.no_grad(), attention_backend(model, "sdpa"):
+        logprobs = torch.cat(score_plainly(model, rows)).cpu()
+        if objective.needs.values:
+            values = score(model, rows, "padded", needs=Needs(values=True)).values
+    return Said(rows, logprobs, None if values is None else values.cpu())
+
+
+def reloads_the_same(trained: Said, base: Path, adapter: Path, precision: str) -> Check:
     """Load base and saved adapter anew and compare log-probabilities with the trained model's."""
     fresh = attach(load_base(base, "bfloat16" if precision == "bfloat16" else "float32"), adapter)
     with torch.no_grad():
-        with attention_backend(model, "sdpa"):
-            trained = torch.cat(score_plainly(model, rows))
-        reloaded = torch.cat(score_plainly(fresh, rows))
-    return token_check("the saved adapter, loaded anew, gives the same log-probabilities", reloaded, trained, precision)
+        reloaded = torch.cat(score_plainly(fresh, trained.rows)).cpu()
+    name = "the saved adapter, loaded anew, gives the same log-probabilities"
+    return token_check(name, reloaded, trained.logprobs, precision)
 
 
-def scores_the_same(model: Any, base: Path, adapter: Path, rows: Sequence[Rendered], precision: str) -> Check:
+def scores_the_same(trained: Said, base: Path, adapter: Path, precision: str) -> Check:
     """Load the saved reward model anew and compare its scores with the trained model's."""
-    fresh = RewardModel(base, adapter, "bfloat16" if precision == "bfloat16" else "float32")
-    with torch.no_grad(), attention_backend(model, "sdpa"):
-        trained = score(model, rows, "padded", needs=Needs(values=True)).values
-    reloaded = torch.tensor([fresh.score_ids(row.token_ids) for row in rows])
     name = "the saved reward model, loaded anew, gives the same scores"
-    if trained is None:
+    if trained.values is None:
         return Check(name=name, passed=False, checked=0, detail="the model gives no scores")
-    return token_check(name, reloaded, trained.cpu(), precision)
+    fresh = RewardModel(base, adapter, "bfloat16" if precision == "bfloat16" else "float32")
+    reloaded = torch.tensor([fresh.score_ids(row.token_ids) for row in trained.rows])
+    return token_check(name, reloaded, trained.values, precision)

@@ -6,11 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunesmith.train.tracker import MetricSink
+from tunesmith.train.tracker import METRICS_FILE, MetricSink
 
 __all__ = ["METRICS_FILE", "MetricsLog"]
-
-METRICS_FILE = "metrics.jsonl"
 
 
 class MetricsLog:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 
 from tunesmith.errors import ModelError, TrainingFailed
-from tunesmith.train import memory
 from tunesmith.train.forward import Batching, attention_backend, score, score_plainly
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.plan import split_evenly
@@ -18,11 +17,9 @@ from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
 __all__ = [
-    "MemoryProbe",
     "Start",
     "before_first_step",
     "leak_probe",
-    "probe_memory",
     "require",
     "start_of",
     "token_check",
@@ -32,21 +29,6 @@ __all__ = [
 
 PROBE_ROWS = 4
 START_ROWS = 2
-
-
-class MemoryProbe(NamedTuple):
-    """Two measured points (computed tokens, peak bytes above the resident size) and that resident size."""
-
-    resident: int
-    small: tuple[int, int]
-    large: tuple[int, int]
-
-    @property
-    def bytes_per_token(self) -> float:
-        """Slope through both points, at least that of the larger point alone when the smaller one is noise."""
-        tokens = self.large[0] - self.small[0]
-        slope = (self.large[1] - self.small[1]) / tokens if tokens > 0 else 0.0
-        return max(slope, self.large[1] / self.large[0])
 
 
 class Start(NamedTuple):
@@ -133,20 +115,6 @@ def leak_probe(model: Any, row: Rendered) -> Check:
     return Check(name=name, passed=gap == 0.0, checked=len(first), detail=f"largest difference {gap:.3g}")
 
 
-def probe_memory(
-    model: Any, groups: Sequence[Group], objective: Objective, batching: Batching, trunk: Trunk | None
-) -> MemoryProbe:
-    """Measure the peak of one forward and backward pass at one group and at a few."""
-    memory.reset_peak()
-    resident = memory.peak_bytes()
-    points = []
-    for count in (1, min(PROBE_ROWS, len(groups))):
-        memory.reset_peak()
-        computed, _ = _gradients(model, groups[:count], 1, objective, batching, trunk)
-        points.append((computed, max(0, memory.peak_bytes() - resident)))
-    return MemoryProbe(resident, points[0], points[1])
-
-
 def trunk_check(model: Any, trunk: Trunk, rows: Sequence[Rendered], precision: str) -> Check:
     """Steps that begin at the kept trunk give the log-probabilities of whole forward passes."""
     few = rows[:PROBE_ROWS]
@@ -186,9 +154,10 @@ def _starts_as_base(model: Any, rows: Sequence[Rendered], batching: Batching, pr
 def _accumulation(
     model: Any, groups: Sequence[Group], objective: Objective, batching: Batching, precision: str
 ) -> Check:
-    _, whole = _gradients(model, groups, 1, objective, batching)
-    _, pieces = _gradients(model, groups, 2, objective, batching)
-    gap = float((whole - pieces).norm() / whole.norm().clamp(min=1e-20))
+    whole = _gradients(model, groups, 1, objective, batching)
+    pieces = _gradients(model, groups, 2, objective, batching)
+    difference = sum(float((a.float() - b.float()).pow(2).sum()) for a, b in zip(whole, pieces, strict=True))
+    gap = (difference / max(sum(float(a.float().pow(2).sum()) for a in whole), 1e-40)) ** 0.5
     return Check(
         name="accumulated gradient equals the whole step's",
         passed=gap <= 10 * tolerance(precision),
@@ -198,23 +167,16 @@ def _accumulation(
 
 
 def _gradients(
-    model: Any,
-    groups: Sequence[Group],
-    pieces: int,
-    objective: Objective,
-    batching: Batching,
-    trunk: Trunk | None = None,
-) -> tuple[int, torch.Tensor]:
-    """(computed tokens, all gradients flattened) of one step in `pieces`; gradients are cleared afterwards."""
-    complete = objective.complete(groups, lambda rows: sequence_logprobs(model, rows, batching, trunk))
+    model: Any, groups: Sequence[Group], pieces: int, objective: Objective, batching: Batching
+) -> list[torch.Tensor]:
+    """All gradients of one step in `pieces`, taken off the model."""
+    complete = objective.complete(groups, lambda rows: sequence_logprobs(model, rows, batching))
     total = objective.amount(complete)
-    computed = 0
     for piece in split_evenly(complete, pieces):
-        scored = score(model, rows_of(piece), batching, trunk, objective.needs)
-        objective.loss(scored, piece, total).backward()
-        computed += scored.computed_tokens
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    flat = torch.cat([p.grad.float().flatten() for p in parameters if p.grad is not None])
-    for parameter in parameters:
-        parameter.grad = None
-    return computed, flat
+        objective.loss(score(model, rows_of(piece), batching, None, objective.needs), piece, total).backward()
+    gradients = []
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            gradients.append(parameter.grad)
+            parameter.grad = None
+    return gradients

@@ -21,11 +21,14 @@ FILE = "plan.json"
 
 
 class Settled(Value):
-    """Pieces per optimizer step, whether frozen layers are kept, processor threads, and the memory predicted for it."""
+    """Pieces per optimizer step, whether frozen layers are kept, processor threads, the memory in use before the first
+    step and the peak predicted.
+    """
 
     accumulate: int
     keeps_trunk: bool
     threads: int
+    resident_bytes: int
     predicted_peak_bytes: int
 
 

@@ -28,22 +28,22 @@ from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
+from tunesmith.train.fit import fit
 from tunesmith.train.forward import Batching, attention_for
 from tunesmith.train.groups import OBJECTIVES, behind, groups_of, require_shape
 from tunesmith.train.identities import identity_checks
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop import LoopOptions, Training, run_steps
-from tunesmith.train.memory import MemoryPlan
+from tunesmith.train.memory import PeakWatch
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
-from tunesmith.train.plan import TrainingPlan, split_evenly
+from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.reference import keep_references, with_references
 from tunesmith.train.rollouts import rollouts_for, sampling_check
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.teaching import Loading, teach
-from tunesmith.train.tracker import Tracker
-from tunesmith.train.tree import fold
+from tunesmith.train.tracker import Parameter, TrackedRun, Tracker
 from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
 from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Rendered
@@ -113,7 +113,7 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
 
 def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Progress) -> Prepared:
     """Model, rows and objective, proven on the first rows, with what the run settles once."""
-    settled = read_settled(folder)
+    settled, watch = read_settled(folder), PeakWatch()
     if settled:
         torch.set_num_threads(settled.threads)
     renderer = Renderer(given.base.path)
@@ -146,7 +146,6 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
         first = with_references(model, first, spec.batching)
     checks = selfchecks.before_first_step(model, first, objective, spec.batching, precision, start)
     selfchecks.require(checks)
-    memory.reset_peak()
     trunk = None
     rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
     # Noise on the embeddings changes what the frozen layers say at every step; sampled rows are not known beforehand.
@@ -158,7 +157,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     if rollouts:
         checks = (*checks, sampling_check(rollouts, model, groups, precision))
         selfchecks.require(checks)
-    prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled)
+    prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled, watch)
     prepared = prepared._replace(name_row=given.dataset.name_row, rollouts=rollouts)
     if settled is None:
         prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
@@ -187,7 +186,8 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
     trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers]
     groups = prepared.method.parameter_groups(prepared.model)
     with ExitStack() as stack:
-        sinks = [stack.enter_context(tracker.open(folder, resume)) for tracker in trackers]
+        tracked_run = TrackedRun(folder, resume, _flat(spec.model_dump(mode="json"), "train"))
+        sinks = [stack.enter_context(tracker.open(tracked_run)) for tracker in trackers]
         training = Training(
             options=LoopOptions.of(spec, max(settled.accumulate, spec.accumulate)),
             model=prepared.model,
@@ -209,17 +209,13 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
 
 
 def _settle(spec: TrainSpec, prepared: Prepared, first: Sequence[Group], folder: Path, progress: Progress) -> Settled:
-    room = _plan_memory(spec, prepared, first)
+    room = fit(spec, prepared, first)
     progress.say(str(room))
-    if not room.fits:
-        raise TrainingFailed(
-            f"This run would not fit into memory: {room}.",
-            hint="Adapt fewer layers (train.method.last_layers), shorten rows (prepare.max_tokens), or free memory.",
-        )
     settled = Settled(
         accumulate=room.accumulate,
         keeps_trunk=prepared.trunk is not None,
         threads=torch.get_num_threads(),
+        resident_bytes=room.resident_bytes,
         predicted_peak_bytes=room.predicted_peak_bytes,
     )
     write_settled(folder, settled)
@@ -247,34 +243,18 @@ def _trunk_fits(model: Any, rows: Sequence[Rendered], batching: str, progress: P
     return size <= limit
 
 
-def _plan_memory(spec: TrainSpec, prepared: Prepared, first: Sequence[Group]) -> MemoryPlan:
-    probe = selfchecks.probe_memory(prepared.model, first, prepared.objective, spec.batching, prepared.trunk)
-    largest = {}
-    pieces = spec.accumulate
-    while pieces <= max(spec.accumulate, spec.batch_size):
-        largest[pieces] = _largest_piece(prepared.groups, prepared.plan, pieces, spec.batching)
-        pieces *= 2
-    trainable = sum(p.numel() for p in prepared.model.parameters() if p.requires_grad)
-    return memory.plan_memory(probe.resident, trainable, probe.bytes_per_token, largest, memory.available_bytes())
-
-
-def _largest_piece(groups: Sequence[Group], plan: TrainingPlan, pieces: int, batching: str) -> int:
-    """Computed tokens of the largest piece over the first epoch's steps."""
-    largest = 0
-    for step in range(plan.steps_per_epoch):
-        chosen = [groups[index] for index in plan.indices(step)]
-        for piece in split_evenly(chosen, pieces):
-            rows = rows_of(piece)
-            longest = max(len(row.token_ids) for row in rows)
-            largest = max(largest, fold(rows).size if batching == "tree" else longest * len(rows))
-    return largest
-
-
 def _plugin(folder: str, choice: PluginSpec, kind: type[Any]) -> Any:
     plugin = plugins.load(folder, choice.name).model_validate(choice.options)
     if not isinstance(plugin, kind):
         raise TypeError(f"{folder}.{choice.name} is not a {kind.__name__}")
     return plugin
+
+
+def _flat(value: Any, name: str) -> dict[str, Parameter]:
+    """Options by dotted name."""
+    if isinstance(value, dict):
+        return {key: inner for part in value for key, inner in _flat(value[part], f"{name}.{part}").items()}
+    return {name: json.dumps(value) if isinstance(value, list) else value}
 
 
 def _environment() -> dict[str, Any]:

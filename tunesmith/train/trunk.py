@@ -7,7 +7,7 @@ once. A full pass costs L layers forward; a step costs only the trained layers, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tunesmith.types.conversation import Rendered
 
 __all__ = ["Trunk", "first_trained_layer", "trunk_bytes"]
 
-CHUNK_ROWS = 32
+CHUNK_TOKENS = 1024
 
 
 class Trunk:
@@ -36,10 +36,14 @@ class Trunk:
         self._opening: torch.Tensor | None = None
         self._tails: dict[tuple[int, ...], torch.Tensor] = {}
         with progress.task(f"computing the {first} frozen layers once", len(rows)) as task, torch.no_grad():
-            for start in range(0, len(rows), CHUNK_ROWS):
-                chunk = rows[start : start + CHUNK_ROWS]
+            for chunk in _chunks(rows, self._shared):
                 self._keep(lower, chunk)
                 task.advance(len(chunk))
+
+    def forget(self) -> None:
+        """Give up what is kept; after the last step nobody asks any more."""
+        self._tails.clear()
+        self._opening = None
 
     def states(self, tree: PrefixTree, rows: Sequence[Rendered]) -> torch.Tensor:
         """The trunk's output [N, H] for `tree`, which was folded from `rows`. KeyError for a row it does not know."""
@@ -89,6 +93,18 @@ def trunk_bytes(model: Any, rows: Sequence[Rendered]) -> int:
     shared = _common_opening(rows)
     tokens = shared + sum(len(ids) - shared for ids in {row.token_ids for row in rows})
     return tokens * int(backbone.config.hidden_size) * head.weight.element_size()
+
+
+def _chunks(rows: Sequence[Rendered], shared: int) -> Iterator[Sequence[Rendered]]:
+    """`rows` in order, cut so that a chunk computes few tokens and so needs little memory, but one row at least."""
+    start, tokens = 0, shared
+    for index, row in enumerate(rows):
+        own = len(row.token_ids) - shared
+        if index > start and tokens + own > CHUNK_TOKENS:
+            yield rows[start:index]
+            start, tokens = index, shared
+        tokens += own
+    yield rows[start:]
 
 
 def _common_opening(rows: Sequence[Rendered]) -> int:

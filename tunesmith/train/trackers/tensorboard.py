@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from tunesmith.train.tracker import MetricSink, Tracker
+from tunesmith.train.tracker import MetricSink, TrackedRun, Tracker
 
 __all__ = ["Tensorboard"]
 
@@ -16,11 +15,14 @@ class Tensorboard(Tracker):
     """Writes every metric as a scalar; a resumed run hides what was written of the steps it repeats."""
 
     @contextmanager
-    def open(self, folder: Path, resume_step: int) -> Iterator[MetricSink]:
-        """A sink that writes to `folder`/tensorboard."""
+    def open(self, run: TrackedRun) -> Iterator[MetricSink]:
+        """A sink that writes to the run's folder `tensorboard`."""
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1) as writer:
+        with SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.resume_step + 1) as writer:
+            if not run.resume_step:
+                table = "\n".join(f"| {name} | {value} |" for name, value in run.parameters.items())
+                writer.add_text("parameters", f"| option | value |\n| --- | --- |\n{table}")
             yield _Sink(writer)
 
 
