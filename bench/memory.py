@@ -10,6 +10,7 @@ comes on top of it, which is the harder thing to predict.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -43,14 +44,16 @@ def main() -> None:
         method, length = given.shape.rsplit("@", 1)
         print(json.dumps(train(given.base, METHODS[method], int(length), given.precision)))
         return
-    rows = [measure(given.base, method, length, given.precision) for method in METHODS for length in LENGTHS]
-    if given.out:
-        given.out.write_text(json.dumps(rows, indent=2) + "\n")
     print("| method | tokens a row | pieces | resident MB | predicted MB | actual MB | error | error above resident |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for row in rows:
-        numbers = (f"{row[name] / 2**20:.0f}" for name in ("resident", "predicted", "actual"))
-        print(f"| {row['method']} | {row['length']} | {row['accumulate']} | {' | '.join(numbers)} | {_errors(row)} |")
+    rows = []
+    for method, length in itertools.product(METHODS, LENGTHS):
+        row = measure(given.base, method, length, given.precision)
+        rows.append(row)
+        numbers = " | ".join(f"{row[name] / 2**20:.0f}" for name in ("resident", "predicted", "actual"))
+        print(f"| {method} | {length} | {row['accumulate']} | {numbers} | {_errors(row)} |", flush=True)
+    if given.out:
+        given.out.write_text(json.dumps(rows, indent=2) + "\n")
     sys.exit(any(abs(error(row)) > LIMIT for row in rows))
 
 
