@@ -36,7 +36,7 @@ lint: $(VENV)/.dev ## Run the formatter and the quick checks only
 	@$(VENV)/bin/ruff check --fix .
 
 bench: $(VENV)/.bench ## Measure training against TRL on the same rows (needs a while)
-	@$(PYTHON) bench/run.py
+	@$(PYTHON) -m bench.run
 
 clean: ## Remove .venv and all caches; your models, runs and releases stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

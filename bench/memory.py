@@ -16,13 +16,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+__all__ = ["error", "main", "measure", "train"]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-METHODS: dict[str, dict[str, Any]] = {
+METHODS: Mapping[str, dict[str, Any]] = {
     "lora": {"name": "lora"},
     "lora, last 8 layers": {"name": "lora", "last_layers": 8},
     "full": {"name": "full"},

@@ -17,12 +17,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith import plugins
 from tunesmith.cli.server_process import running_server
+
+__all__ = ["Line", "ask", "main", "page", "row", "run", "write", "write_data"]
 
 ROOT = Path(__file__).parents[1]
 BANKING77 = ROOT.parent / "shared" / "data" / "banking77" / "train.csv"
@@ -32,7 +34,7 @@ LABELS, TRAIN, TEST, QUESTIONS = 12, 20, 10, 3
 SYSTEM = "Name the intent of this bank customer's question. Answer with the intent's name only."
 
 # What each method was given besides its defaults; rates are of the size its authors use.
-METHOD_OPTIONS: dict[str, dict[str, Any]] = {
+METHOD_OPTIONS: Mapping[str, dict[str, Any]] = {
     "full": {"learning_rate": 1e-4},
     "freeze": {"learning_rate": 3e-4},
     "adalora": {"learning_rate": 5e-3},
@@ -44,10 +46,10 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "prompt": {"learning_rate": 3e-2},
     "ptuning": {"learning_rate": 1e-2},
 }
-OBJECTIVE_OPTIONS: dict[str, dict[str, Any]] = {
+OBJECTIVE_OPTIONS: Mapping[str, dict[str, Any]] = {
     name: {"learning_rate": 3e-4} for name in ("dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo")
 }
-DATASETS = {"dpo": "pairs", "orpo": "pairs", "simpo": "pairs", "reward": "pairs", "kto": "judged"}
+DATASETS: Mapping[str, str] = {"dpo": "pairs", "orpo": "pairs", "simpo": "pairs", "reward": "pairs", "kto": "judged"}
 
 INTRODUCTION = f"""# Methods and objectives, measured
 

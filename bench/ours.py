@@ -1,72 +1,113 @@
-"""Our side: the training loop's own step on the same rows. Prints one JSON line; options as in peer_trl.py."""
+"""Our side: `tunesmith train`'s own stage on a prepared workload, watched through its progress. Prints one JSON line.
+
+python -m bench.ours job.json
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import resource
-import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+import torch
 
-from bench.peer_trl import WARM_UP, arguments
-from tunesmith.models.template import Renderer
-from tunesmith.types.conversation import Conversation, Rendered
+from bench.clock import Clock, Reading, peak_bytes
+from bench.side import Job, Result, given_job, timed
+from bench.task import Task, make_task, stored_completions
+from tunesmith.pipeline import reward_of
+from tunesmith.progress import Silent
+from tunesmith.progress import Task as Bar
+from tunesmith.train.finish import TrainingInput
+from tunesmith.train.forward import score
+from tunesmith.train.metrics import METRICS_FILE
+from tunesmith.train.objective import Needs
+from tunesmith.train.rollouts import Completion, Tools, completed_row
+from tunesmith.train.stage import train
+
+__all__ = ["Watch", "main", "train_task"]
+
+STEPS, REFERENCE = "training", "what the start policy says"
 
 
 def main() -> None:
-    """Train and print tokens per second, peak memory and the losses."""
-    given = arguments()
-    from tunesmith.models.method import ParameterGroup
-    from tunesmith.models.methods.lora import Lora
-    from tunesmith.models.weights import load_base
-    from tunesmith.train import attention
-    from tunesmith.train.forward import score
-    from tunesmith.train.objective import Group
-    from tunesmith.train.objectives.sft import Sft
-    from tunesmith.train.optimizer import clip_gradients, make_optimizer
-
-    renderer = Renderer(Path(given.model))
-    lines = Path(given.data).read_text(encoding="utf-8").splitlines()[: given.batch * given.steps]
-    rows = [_as_trl(renderer, Conversation.model_validate_json(line)) for line in lines]
-    attention.register()
-    model = load_base(Path(given.model), given.precision, attention=attention.ATTENTION)
-    model = Lora(rank=given.rank).wrap(model, seed=0).train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer([ParameterGroup(parameters)], given.learning_rate, 0.0)
-    objective = Sft()
-    losses, computed, start = [], 0, 0.0
-    for step in range(given.steps):
-        if step == WARM_UP:
-            start, computed = time.perf_counter(), 0
-        batch = rows[step * given.batch : (step + 1) * given.batch]
-        groups = [Group((row,)) for row in batch]
-        scored = score(model, batch, "tree")
-        loss = objective.loss(scored, groups, objective.amount(groups))
-        loss.backward()
-        clip_gradients(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        computed += scored.computed_tokens
-    seconds = time.perf_counter() - start
-    tokens = sum(len(row.token_ids) for row in rows[WARM_UP * given.batch :])
-    result = {
-        "tokens_per_second": tokens / seconds,
-        "computed_tokens_per_second": computed / seconds,
-        "seconds": seconds,
-    }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"side": "ours", "tokens": tokens, **result, "peak_mb": peak, "losses": losses}))
+    """Train the job and print its result."""
+    job = given_job()
+    print(train_task(make_task(job), job).model_dump_json())
 
 
-def _as_trl(renderer: Renderer, conversation: Conversation) -> Rendered:
-    """The row with what the template puts after the last end-of-turn token trained too, as TRL does."""
-    row = renderer.render(conversation)
-    rest = renderer.official_ids(conversation)[len(row.token_ids) :]
-    return Rendered(token_ids=row.token_ids + rest, loss_weights=row.loss_weights + (1.0,) * len(rest), spans=row.spans)
+def train_task(task: Task, job: Job) -> Result:
+    """Run the train stage on `task` and report what it took."""
+    watch = Watch()
+    tools = None
+    if task.spec.grader is not None:
+        known = {g.prompt: stored_completions(g.item, task.renderer) for groups in task.steps for g in groups}
+        tools = Tools(_StoredAnswers(known, watch.clock), reward_of)
+    record = train(task.spec, TrainingInput("bench", task.base, task.dataset, job.folder, tools), watch)
+    lines = (Path(record.path) / METRICS_FILE).read_text().splitlines()
+    steps = [values for values in map(json.loads, lines) if "loss" in values]
+    spent = timed(watch.clock, job.warm_up, watch.before, 1 - job.warm_up / job.steps)
+    return Result(
+        seconds=spent.seconds,
+        processor_seconds=spent.processor_seconds,
+        peak_bytes=max(record.actual_peak_bytes, peak_bytes()),
+        losses=tuple(values["loss"] for values in steps),
+        gradient_norms=tuple(values["gradient_norm"] for values in steps),
+        accumulate=record.accumulate,
+        before_seconds=watch.before.seconds,
+    )
+
+
+class Watch(Silent):
+    """A progress that times the steps of the training bar, and what the reference pass before them took."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.before = Reading(0.0, 0.0)
+
+    @contextmanager
+    def task(self, description: str, total: int, unit: str = "row") -> Iterator[Bar]:
+        """Watch the bars that matter."""
+        began = Reading.now()
+        with super().task(description, total, unit) as bar:
+            yield _StepBar(self.clock) if description == STEPS else bar
+        if description == REFERENCE:
+            self.before = Reading.now().since(began)
+
+
+class _StepBar:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def advance(self, steps: int = 1, **fields: float | str) -> None:
+        """Each step done is an end; a resumed run's first jump is none."""
+        if fields:
+            self._clock.step_done()
+
+
+class _StoredAnswers:
+    """A sampler that gives each prompt its stored completions, and what the model says of them now; both untimed."""
+
+    def __init__(self, known: Mapping[tuple[int, ...], Sequence[tuple[int, ...]]], clock: Clock) -> None:
+        self._known = known
+        self._clock = clock
+
+    def sample(
+        self, model: Any, prompts: Sequence[tuple[int, ...]], seeds: Sequence[Sequence[int]], limits: Needs
+    ) -> list[list[tuple[tuple[int, ...], tuple[float, ...], bool]]]:
+        """As many of each prompt's completions as there are seeds, with their log-probabilities."""
+        with self._clock.outside(), torch.no_grad():
+            return [self._said(model, prompt, len(own)) for prompt, own in zip(prompts, seeds, strict=True)]
+
+    def _said(
+        self, model: Any, prompt: tuple[int, ...], count: int
+    ) -> list[tuple[tuple[int, ...], tuple[float, ...], bool]]:
+        found = self._known[prompt][:count]
+        rows = [completed_row(prompt, Completion(ids, (0.0,) * len(ids), ended=True)) for ids in found]
+        scored = score(model, rows, "tree")
+        logprobs = iter(scored.logprobs[scored.token].tolist())
+        return [(ids, tuple(next(logprobs) for _ in ids), True) for ids in found]
 
 
 if __name__ == "__main__":

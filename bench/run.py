@@ -1,9 +1,9 @@
-"""make bench: our training against TRL on the same rows, in turn, in one call; a table and bench/results.json.
+"""make bench: our training against TRL's on the same rows, in turn, in one call.
 
-    python bench/run.py [--rounds 3] [--steps 5] [--only disputes|gsm8k] [--precision auto|float32|bfloat16]
+    python -m bench.run [--only chat dpo] [--rounds 3] [--steps 5] [--precision auto|float32|bfloat16]
 
-Each side runs in a process of its own, A B A B ..., so that the ratio holds when the machine's speed drifts.
-Quoted are medians over the rounds and the median of the ratios round by round.
+Every side runs in a process of its own, A B A B ..., so that the ratio holds when the machine's speed drifts. Lines
+that were measured replace those of bench/results.json; the others stay. bench/RESULTS.md is written from it.
 """
 
 from __future__ import annotations
@@ -11,131 +11,130 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from bench.side import Job, Result
+from bench.summary import Round, summary
+from bench.table import markdown, screen
+from bench.task import make_task, write_tokens
+from bench.work import Peak, shape_of
+from bench.workload import DATA, workload_names, workload_of
+from tunesmith.models.weights import resolve_base, resolve_precision
+from tunesmith.settings import Settings
+from tunesmith.threads import usable_cores
+from tunesmith.types.recipe import ModelSpec
+
+__all__ = ["main", "measure"]
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).with_name("results.json")
-GSM8K = ROOT.parent / "shared" / "data" / "gsm8k" / "train_first_2500.jsonl"
-WANTED = {"disputes": 6.0, "gsm8k": 2.5}
-
-
-def disputes_rows() -> list[dict[str, Any]]:
-    """The disputes set as the recipe trains it: every row opens with the same system prompt."""
-    from tunesmith.recipes import load_recipe
-
-    folder = ROOT / "examples" / "disputes"
-    system = load_recipe(folder / "recipe.yaml").prepare.system
-    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [_chat(row["complaint"], row["category"], system) for row in rows]
-
-
-def gsm8k_rows() -> list[dict[str, Any]]:
-    """Word problems with worked answers and no system prompt: next to nothing is shared."""
-    rows = [json.loads(line) for line in GSM8K.read_text(encoding="utf-8").splitlines()]
-    return [_chat(row["question"], row["answer"], None) for row in rows]
-
-
-def _chat(user: str, assistant: str, system: str | None) -> dict[str, Any]:
-    head = [{"role": "system", "content": system}] if system else []
-    return {"messages": [*head, {"role": "user", "content": user}, {"role": "assistant", "content": assistant}]}
-
-
-def measure(name: str, rows: list[dict[str, Any]], given: argparse.Namespace, model: Path) -> dict[str, Any]:
-    """All rounds of one data set."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "rows.jsonl"
-        chosen = rows[: given.batch * given.steps]
-        data.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
-        sides: dict[str, list[dict[str, Any]]] = {"ours": [], "trl": []}
-        for _ in range(given.rounds):
-            for side, module in (("ours", "bench.ours"), ("trl", "bench.peer_trl")):
-                sides[side].append(_run(module, data, given, model))
-    ratios = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(sides["ours"], sides["trl"], strict=True)]
-    gap = max(abs(a - b) / b for a, b in zip(sides["ours"][0]["losses"], sides["trl"][0]["losses"], strict=True))
-    summary: dict[str, Any] = {"data": name, "rows": len(chosen), "rounds": given.rounds}
-    for side, results in sides.items():
-        for figure in ("tokens_per_second", "peak_mb"):
-            summary[f"{side}_{figure}"] = statistics.median(result[figure] for result in results)
-    summary |= {
-        "ours_computed_tokens_per_second": statistics.median(r["computed_tokens_per_second"] for r in sides["ours"]),
-        "speed_ratio": statistics.median(ratios),
-        "speed_ratios": ratios,
-        "memory_ratio": summary["ours_peak_mb"] / summary["trl_peak_mb"],
-        "largest_relative_loss_difference": gap,
-        "wanted_speed_ratio": WANTED[name],
-    }
-    return summary
-
-
-def _run(module: str, data: Path, given: argparse.Namespace, model: Path) -> dict[str, Any]:
-    command = [sys.executable, "-W", "ignore", "-m", module, "--model", str(model), "--data", str(data)]
-    command += ["--batch", str(given.batch), "--steps", str(given.steps), "--precision", given.precision]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "GOMP_SPINCOUNT": "0"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        sys.exit(f"{module} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    print(
-        f"  {result['side']:>4}: {result['tokens_per_second']:7.1f} tokens/s  {result['peak_mb']:7.0f} MB", flush=True
-    )
-    return result
+WIDTH = 140
+RESULTS, PAGE = (Path(__file__).with_name(name) for name in ("results.json", "RESULTS.md"))
 
 
 def main() -> None:
-    """Measure, print the table, write results.json."""
+    """Measure, print the table, write both files."""
+    given = _arguments()
+    given.precision = resolve_precision(given.precision)
+    base = resolve_base(ModelSpec(base=given.base), Settings().home).path
+    lines = json.loads(given.out.read_text()) if given.out.is_file() else {}
+    for name in given.only or workload_names():
+        try:
+            lines[name] = measure(name, given, base)
+        except FileNotFoundError as error:
+            print(f"{name}: skipped, {error.filename} is not here", flush=True)
+        given.out.write_text(json.dumps(lines, indent=2) + "\n")
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(screen(lines))
+    if given.out == RESULTS:
+        PAGE.write_text(markdown(lines))
+
+
+def measure(name: str, given: argparse.Namespace, base: Path) -> dict[str, Any]:
+    """All rounds of one workload."""
+    batch = given.batch or workload_of(name).batch
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(
+            workload=name,
+            base=base,
+            data=given.data,
+            folder=Path(folder),
+            batch=batch,
+            steps=given.steps,
+            warm_up=given.warm_up,
+            rank=given.rank,
+            precision=given.precision,
+        )
+        print(f"{name}: {job.steps} steps of {batch}, {job.precision}, {given.rounds} round(s)", flush=True)
+        task = make_task(job)
+        write_tokens(task, job.tokens_file)
+        rounds = [_round(job, given.peer_python, number) for number in range(given.rounds)]
+        line = summary(task, job, rounds, shape_of(base))
+    machine = {"processor": _processor(), "cores": usable_cores()}
+    return line | {"machine": machine, "measured": datetime.now(UTC).date().isoformat()}
+
+
+def _round(job: Job, peer_python: str, number: int) -> Round:
+    """Our side, the machine's peak, the peer's side. Ours trains anew in each round: a finished run would be reused."""
+    folder = job.folder / str(number)
+    folder.mkdir()
+    own = job.model_copy(update={"folder": folder})
+    own.tokens_file.write_bytes(job.tokens_file.read_bytes())
+    own.file.write_text(own.model_dump_json())
+    ours = Result.model_validate_json(_said([sys.executable, "-m", "bench.ours", str(own.file)]))
+    _show("ours", ours)
+    peak = Peak(**json.loads(_said([sys.executable, "-m", "bench.work", "--precision", job.precision])))
+    peer = Result.model_validate_json(_said([peer_python, "-m", "bench.peer", str(own.file)]))
+    _show("TRL", peer)
+    return Round(ours, peer, peak)
+
+
+def _show(side: str, result: Result) -> None:
+    print(
+        f"  {side:>4}: {result.seconds:6.1f} s, {result.processor_seconds:6.1f} s of processors, "
+        f"{result.peak_bytes / 2**30:5.1f} GB",
+        flush=True,
+    )
+
+
+def _said(command: Sequence[str]) -> str:
+    """The last line that a process of one side prints. Its threads do not spin, whichever side it is."""
+    threads = {"OMP_NUM_THREADS": str(usable_cores()), "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, **threads, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _processor() -> str:
+    """The processor's name where the kernel tells it."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=workload_names(), metavar="WORKLOAD")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--only", choices=sorted(WANTED))
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--batch", type=int, help="examples a step; each workload has its own default")
+    parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    given = parser.parse_args()
-    from tunesmith.models.weights import resolve_base, resolve_precision
-    from tunesmith.settings import Settings
-    from tunesmith.types.recipe import ModelSpec
-
-    given.precision = resolve_precision(given.precision)
-    base = resolve_base(ModelSpec(), Settings().home)
-    sets = {"disputes": disputes_rows, "gsm8k": gsm8k_rows}
-    results = []
-    for name, rows in sets.items():
-        if given.only in (None, name):
-            if name == "gsm8k" and not GSM8K.is_file():
-                print(f"gsm8k: skipped, {GSM8K} is not here")
-                continue
-            print(f"{name}: {given.steps} steps of {given.batch} rows, {given.precision}, {given.rounds} round(s)")
-            results.append(measure(name, rows(), given, base.path))
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    RESULTS.write_text(
-        json.dumps({"machine": machine, "precision": given.precision, "results": results}, indent=2) + "\n"
-    )
-    _print(results)
-
-
-def _print(results: list[dict[str, Any]]) -> None:
-    table = Table("data", "ours tok/s", "TRL tok/s", "speed", "wanted", "ours MB", "TRL MB", "memory", "loss gap")
-    for row in results:
-        table.add_row(
-            row["data"],
-            f"{row['ours_tokens_per_second']:.0f}",
-            f"{row['trl_tokens_per_second']:.0f}",
-            f"{row['speed_ratio']:.2f}x",
-            f"{row['wanted_speed_ratio']}x",
-            f"{row['ours_peak_mb']:.0f}",
-            f"{row['trl_peak_mb']:.0f}",
-            f"{row['memory_ratio']:.2f}x",
-            f"{row['largest_relative_loss_difference']:.1e}",
-        )
-    Console().print(table)
+    parser.add_argument("--base", default=ModelSpec().base, help="as model.base of a recipe")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the public data sets")
+    parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has the extra `bench`")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "tunesmith"
-FILES = sorted(PACKAGE.rglob("*.py"))
+ROOT = Path(__file__).parent.parent
+FILES = sorted(path for folder in ("tunesmith", "bench") for path in (ROOT / folder).rglob("*.py"))
 FILE_LINES, FUNCTION_LINES, PARAMETERS = 300, 60, 6
 ATTICS = {"utils", "util", "helpers", "helper", "common", "misc"}
 MUTABLE_CALLS = {"list", "dict", "set", "bytearray", "defaultdict", "OrderedDict", "Counter", "deque"}
@@ -17,7 +17,7 @@ MUTABLE_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.Se
 READ_ONLY = ("Mapping[", "Sequence[", "Set[")  # the type checker refuses to change these
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def parse(path: Path) -> ast.Module:

@@ -48,7 +48,7 @@ from tunesmith.types.release import Release
 from tunesmith.types.report import EvaluationReport
 from tunesmith.types.run import RunRecord
 
-__all__ = ["Outcome", "evaluate", "gate", "prepare", "release", "run", "train"]
+__all__ = ["Outcome", "evaluate", "gate", "prepare", "release", "reward_of", "run", "train"]
 
 RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"
@@ -162,11 +162,11 @@ def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: 
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
     # Training knows neither engine nor graders; objectives that learn from rewards are given both here.
-    tools = Tools(Embedded().live_sampler(Renderer(base.path).stop_ids), _reward)
+    tools = Tools(Embedded().live_sampler(Renderer(base.path).stop_ids), reward_of)
     return TrainingInput(recipe.name, base, dataset, settings.home, tools)
 
 
-def _reward(choice: PluginSpec) -> Reward:
+def reward_of(choice: PluginSpec) -> Reward:
     """The grader that the recipe names as a function from answers to rewards. Raises RecipeError."""
     grader = load_grader({"name": choice.name, **choice.options})
     if models := grader.judges():

@@ -1,29 +1,115 @@
-"""The benchmark's own side runs: it is not part of the suite's measurements and would otherwise rot unseen."""
+"""The benchmark trains what it says: our side of every workload, and the peer's on the very same tokens.
+
+It is not part of the suite's measurements and would otherwise rot unseen.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import ours
+from bench.ours import train_task
+from bench.side import Job, Result
+from bench.summary import Round, summary
+from bench.task import make_task, write_tokens
+from bench.work import Peak, Shape, matrix_peak, shape_of, step_work
+from bench.workload import workload_names
+from tunesmith.train.objective import Group
+from tunesmith.types.conversation import Rendered
+
+WORKLOADS = ("chat", "disputes", "dpo", "full", "grpo", "gsm8k")
 
 
-def test_our_side_of_the_benchmark_trains(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [
-        {"messages": [{"role": "user", "content": f"say {i}"}, {"role": "assistant", "content": "yes " * (i + 1)}]}
-        for i in range(6)
+def test_every_workload_is_tested_here() -> None:
+    assert workload_names() == WORKLOADS
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A few short rows under the names of the public sets."""
+    sums = [(f"What is {i} and {2 * i}?", f"{'so ' * (i % 5)}#### {3 * i}") for i in range(30)]
+    gsm8k = [{"question": question, "answer": answer} for question, answer in sums]
+    pairs = [
+        {
+            "input": {"messages": [{"role": "user", "content": question}]},
+            "preferred_output": [{"role": "assistant", "content": answer}],
+            "non_preferred_output": [{"role": "assistant", "content": f"no idea, {answer}"}],
+        }
+        for question, answer in sums
     ]
-    data = tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--model", str(tiny), "--data", str(data), "--batch", "2", "--steps", "3", "--learning-rate", "0.01"]
-    monkeypatch.setattr(sys, "argv", ["ours.py", *options])
-    ours.main()
-    result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert len(result["losses"]) == 3
-    assert all(0 < loss < 20 for loss in result["losses"])
-    assert result["tokens_per_second"] > 0
+    turns = [[("human", "Hello"), ("gpt", "Hi"), ("human", question), ("gpt", answer)] for question, answer in sums]
+    chats = [{"conversations": [{"from": who, "value": text} for who, text in row]} for row in turns]
+    folder = tmp_path / "data"
+    for name in ("gsm8k", "mt_bench", "azure_finetuning"):
+        (folder / name).mkdir(parents=True)
+    write_lines(folder / "gsm8k" / "train_first_2500.jsonl", gsm8k)
+    write_lines(folder / "azure_finetuning" / "dpo_orca_validation.jsonl", pairs)
+    (folder / "mt_bench" / "dummy_conversation.json").write_text(json.dumps(chats))
+    return folder
+
+
+def write_lines(file: Path, rows: list[dict[str, Any]]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def job_for(name: str, tiny: Path, data: Path, folder: Path) -> Job:
+    (folder / name).mkdir()
+    return Job(workload=name, base=tiny, data=data, folder=folder / name, batch=2, steps=3, warm_up=1, rank=4)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_our_side_is_the_train_stage_on_the_tokens_that_the_peer_gets(
+    name: str, tiny: Path, data: Path, tmp_path: Path
+) -> None:
+    job = job_for(name, tiny, data, tmp_path)
+    task = make_task(job)
+    assert [len(groups) for groups in task.steps] == [2, 2, 2]
+    result = train_task(task, job)
+    assert len(result.losses) == len(result.gradient_norms) == 3
+    assert all(norm > 0 for norm in result.gradient_norms)
+    assert result.processor_seconds > 0
+    assert (result.before_seconds > 0) == (name == "dpo")
+    line = summary(task, job, [Round(result, result, Peak(1e12, 1e12))], shape_of(tiny))
+    assert line["speed_ratio"] == line["memory_ratio"] == 1.0
+    assert line["largest_relative_difference"] == 0.0
+    assert line["computed_tokens"]["ours"] <= line["effective_tokens"] <= line["computed_tokens"]["trl"]
+    assert 0 < line["peak_share"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # TRL's and datasets' own warnings
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_both_sides_have_one_curve(name: str, tiny: Path, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    pytest.importorskip("trl")
+    from bench.peer import train_peer
+
+    job = job_for(name, tiny, data, tmp_path)
+    task = make_task(job)
+    write_tokens(task, job.tokens_file)
+    ours, theirs = train_task(task, job), train_peer(job)
+    assert ours.gradient_norms == pytest.approx(theirs.gradient_norms, rel=1e-3)
+    assert ours.losses == pytest.approx(theirs.losses, rel=1e-3, abs=1e-6)
+
+
+def test_work_by_hand() -> None:
+    """Three tokens, the last predicted; one matrix of 2 by 3, a head of 10 numbers, 4 operations a pair."""
+    shape = Shape(matrices=((2, 3),), head=10, pair=4)
+    group = Group((Rendered(token_ids=(5, 6, 7), loss_weights=(0.0, 0.0, 1.0), spans=()),))
+    pairs = 3 * 4 * (1 + 2 + 3)
+    assert step_work(shape, [group], 1, None) == (3, 3 * 6 * 6 + 6 * 10 + pairs)
+    assert step_work(shape, [group], 1, 2) == (3, 3 * (4 * 6 + 6 * 2 * 5) + 4 * 10 + pairs)
+
+
+def test_the_machine_has_a_peak() -> None:
+    peak = matrix_peak("float32")
+    assert peak.per_second > 1e8
+    assert peak.per_processor_second > 1e8
+
+
+def test_a_result_survives_its_journey(tiny: Path) -> None:
+    result = Result(seconds=1.5, processor_seconds=2.0, peak_bytes=10, losses=(1.0,), gradient_norms=(0.5,))
+    assert Result.model_validate_json(result.model_dump_json()) == result
