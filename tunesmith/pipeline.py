@@ -26,6 +26,7 @@ from tunesmith.evaluate.stage import evaluate as evaluate_stage
 from tunesmith.gate.stage import judge
 from tunesmith.gate.stage import problems as gate_problems
 from tunesmith.grade.grader import Answered, Sample, load_grader
+from tunesmith.models.device import resolve_device
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
 from tunesmith.prepare.stage import prepare as prepare_stage
@@ -105,14 +106,14 @@ def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progres
         subject,
         base_digest=base.digest,
         template_digest=record.template_digest,
-        precision=resolve_precision("auto"),
+        precision=_computed_in(recipe.train.device),
     )
     place = Path(record.path) / EVALUATION_FOLDER
     known = read_report(place, digest)
     if known is not None:
         progress.say("reusing the evaluation of this run")
         return known
-    report = asyncio.run(_measure(spec, base, record, subject, progress))
+    report = asyncio.run(_measure(spec, base, record, subject, progress, recipe.train.device))
     write_report(report, place, digest)
     return report
 
@@ -183,10 +184,10 @@ def reward_of(choice: PluginSpec) -> Reward:
 
 
 async def _measure(
-    spec: EvaluateSpec, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress
+    spec: EvaluateSpec, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress, device: str
 ) -> EvaluationReport:
-    progress.say("starting the engine")
-    engine = start_engine(_engine(spec.concurrency), base.path)
+    progress.say(f"starting the engine in {_computed_in(device)}")
+    engine = start_engine(_engine(spec.concurrency, device), base.path)
     try:
         await engine.load_adapter(record.adapter_digest, Path(record.path) / ADAPTER_FOLDER)
         report = await evaluate_stage(spec, subject, engine=engine, renderer=Renderer(base.path), progress=progress)
@@ -196,9 +197,15 @@ async def _measure(
         await engine.close()
 
 
-def _engine(concurrency: int) -> PluginSpec:
+def _computed_in(device: str) -> str:
+    """The engine's precision on `device`, and the kind of device where it is not the processor: both change sums."""
+    place = resolve_device(device)
+    return resolve_precision("auto", place) + ("" if place.type == "cpu" else f" on {place.type}")
+
+
+def _engine(concurrency: int, device: str) -> PluginSpec:
     """The engine that serves, with room to keep a row's prompt until its reference is scored."""
-    options = {"max_running": concurrency, "kv_tokens": 24576, "prefix_tokens": 12288}
+    options = {"device": device, "max_running": concurrency, "kv_tokens": 24576, "prefix_tokens": 12288}
     return PluginSpec.model_validate({"name": "embedded", **options})
 
 

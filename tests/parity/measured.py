@@ -39,13 +39,17 @@ def with_engine(base: Path, work: Callable[[Any], Awaitable[Result]], **options:
 
 
 def loss_and_gradients(model: Any, rows: Sequence[Rendered], how: str) -> tuple[float, torch.Tensor]:
-    """Mean negative log-likelihood of `rows` and all its gradients, flat: as tree, padded, or plain row by row."""
+    """Mean negative log-likelihood of `rows` and all its gradients, flat: plain row by row, padded, as tree, or
+    as tree with another attention (its name).
+    """
     model.zero_grad()
-    with attention_backend(model, attention.ATTENTION if how == "tree" else "sdpa"):
+    tree = {"tree": attention.ATTENTION}.get(how, how)
+    batching: Any = "tree" if tree in attention.TREE_ATTENTIONS else "padded"
+    with attention_backend(model, tree if batching == "tree" else "sdpa"):
         if how == "plain":
             loss = -torch.cat(score_plainly(model, rows)).sum() / sum(row.trained_tokens for row in rows)
         else:
-            scored = score(model, rows, "tree" if how == "tree" else "padded")
+            scored = score(model, rows, batching)
             loss = -(scored.logprobs * scored.weights).sum() / scored.weights.sum()
         loss.backward()
     return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])

@@ -112,5 +112,5 @@ def test_leak_probe_catches_attention_without_a_mask(
         group = attention.Group(every[None], nothing, every, torch.zeros(1, 1, tree.size, tree.size))
         return attention.AttentionPlan((group,), plan.nodes)
 
-    monkeypatch.setattr("tunesmith.train.backbone.plan_attention", leaky)
+    monkeypatch.setattr("tunesmith.train.backbone.planner", lambda name: leaky)
     assert not leak_probe(model, rows[0]).passed

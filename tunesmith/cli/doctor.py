@@ -67,6 +67,7 @@ def findings(settings: Settings) -> list[Finding]:
         _instruction_sets(Path("/proc/cpuinfo")),
         *(_package(name) for name in _PACKAGES),
         _torch(),
+        _device(),
         _torchvision(),
         *(_optional(name, use, fix) for name, use, fix in _OPTIONAL),
         _home(settings.home),
@@ -124,8 +125,21 @@ def _torch() -> Finding:
         torch = importlib.import_module("torch")  # by name: only to look at it, the command line never uses torch
     except (ImportError, OSError) as error:
         return Finding("torch import", "broken", str(error), "pip install --force-reinstall torch")
-    accelerator = f"GPU {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else "no GPU"
-    return Finding("torch import", "ok", f"{torch.get_num_threads()} threads, {accelerator}")
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    return Finding("torch import", "ok", f"{torch.get_num_threads()} threads, {built}")
+
+
+def _device() -> Finding:
+    """What `device: auto` and `precision: auto` mean here, and what else there is."""
+    try:
+        from tunesmith.models.device import describe, present_devices, resolve_device
+        from tunesmith.models.weights import resolve_precision
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding("device", "broken", str(error).splitlines()[0], "see torch import")
+    chosen = resolve_device("auto")
+    there = ", ".join(describe(device) for device in present_devices())
+    precision = resolve_precision("auto", chosen)
+    return Finding("device", "ok", f"auto is {describe(chosen)} in {precision}; there is: {there}")
 
 
 def _torchvision() -> Finding:

@@ -22,6 +22,7 @@ def command(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     base: Annotated[str | None, typer.Option(help="Base model to serve; default: the newest release's.")] = None,
+    device: Annotated[str, typer.Option(help="Where the model computes: auto, cpu, cuda or cuda:1.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Serve every release over HTTP, in the shape of OpenAI's API."""
@@ -29,13 +30,14 @@ def command(
     from tunesmith.models.weights import resolve_base
     from tunesmith.release.registry import Registry
     from tunesmith.serve.stage import ServeOptions, open_service, serve
-    from tunesmith.types.recipe import ModelSpec
+    from tunesmith.types.recipe import ModelSpec, PluginSpec
 
     registry = Registry(settings.home)
     try:
         spec = ModelSpec(base=base or choose_base(registry))
         files = resolve_base(spec, settings.home, RichProgress())
-        options = ServeOptions(host=host, port=port)
+        backend = PluginSpec.model_validate({"name": "embedded", "device": device})
+        options = ServeOptions(host=host, port=port, backend=backend)
         serve(open_service(files, registry, options), options, _announce(registry, as_json))
     finally:
         registry.close()

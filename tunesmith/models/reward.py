@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from tunesmith.models.attach import attach
+from tunesmith.models.device import CPU
 from tunesmith.models.score_head import load_score_head
 from tunesmith.models.template import Renderer
 from tunesmith.models.virtual import virtual_ids, virtual_tokens
@@ -24,9 +25,15 @@ class RewardModel:
     Raises ModelError when the folder has no adapter or no score head, or they do not fit the base.
     """
 
-    def __init__(self, base: Path, adapter: Path, precision: Literal["float32", "bfloat16"] = "float32") -> None:
+    def __init__(
+        self,
+        base: Path,
+        adapter: Path,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        device: torch.device = CPU,
+    ) -> None:
         self._renderer = Renderer(base)
-        self._model = attach(load_base(base, precision), adapter)
+        self._model = attach(load_base(base, precision, device=device), adapter)
         self._head = load_score_head(self._model, adapter)
 
     def score(self, conversations: Sequence[Conversation]) -> list[float]:

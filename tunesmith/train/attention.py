@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,10 +20,32 @@ from transformers import AttentionInterface
 from tunesmith.errors import ModelError
 from tunesmith.train.tree import PrefixTree, Segment, segments
 
-__all__ = ["ATTENTION", "AttentionPlan", "Group", "Heads", "Layout", "plan_attention", "register", "tree_attention"]
+__all__ = [
+    "ATTENTION",
+    "DENSE_ATTENTION",
+    "FLEX_ATTENTION",
+    "TREE_ATTENTIONS",
+    "AttentionPlan",
+    "Group",
+    "Heads",
+    "Layout",
+    "TreePlan",
+    "plan_attention",
+    "register",
+    "tree_attention",
+]
 
 ATTENTION = "tunesmith_tree"
+DENSE_ATTENTION, FLEX_ATTENTION = f"{ATTENTION}_dense", f"{ATTENTION}_flex"
+TREE_ATTENTIONS = (ATTENTION, DENSE_ATTENTION, FLEX_ATTENTION)
 PADDING_ALLOWED = 1.3
+
+
+class TreePlan(Protocol):
+    """How the attention of one tree is computed; the same for every layer."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """query [1, H, N, D], key and value [1, Hkv, N, D] -> [1, N, H, D]."""
 
 
 class Heads(NamedTuple):
@@ -81,6 +103,17 @@ class AttentionPlan:
     _layouts: dict[Heads, Layout] = field(default_factory=dict, repr=False, compare=False)
     _rows: dict[tuple[Heads, int], tuple[Tensor, ...]] = field(default_factory=dict, repr=False, compare=False)
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `TreePlan`."""
+        if query.device.type != "cpu":
+            raise ModelError(
+                f"The kernels of train.attention segments run on the processor only, not on {query.device}.",
+                hint="Set train.attention: auto",
+            )
+        rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        result: Tensor = _TreeAttention.apply(*rows, self, scale)
+        return result[None]
+
     def layout(self, heads: Heads) -> Layout:
         """Made for the first layer with such heads, used by all others."""
         if heads not in self._layouts:
@@ -105,8 +138,9 @@ class AttentionPlan:
 
 
 def register() -> None:
-    """Make the attention known to transformers under the name `ATTENTION`."""
-    AttentionInterface.register(ATTENTION, tree_attention)
+    """Make the attention known to transformers under each of `TREE_ATTENTIONS`; the plan decides how it is computed."""
+    for name in TREE_ATTENTIONS:
+        AttentionInterface.register(name, tree_attention)
 
 
 def plan_attention(tree: PrefixTree, dtype: torch.dtype, device: torch.device | str = "cpu") -> AttentionPlan:
@@ -158,12 +192,8 @@ def tree_attention(
     for unsupported in ("sliding_window", "softcap", "s_aux", "dropout"):
         if kwargs.get(unsupported):
             raise ModelError(f"This model's attention uses {unsupported}.", hint="Set train.batching: padded")
-    if query.device.type != "cpu":
-        raise ModelError("Attention over a prefix tree runs on the CPU only.", hint="Set train.batching: padded")
-    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    result: Tensor = _TreeAttention.apply(*rows, kwargs["tree_plan"], scale)
-    return result[None], None
+    plan: TreePlan = kwargs["tree_plan"]
+    return plan.attend(query, key, value, scaling if scaling is not None else query.shape[-1] ** -0.5), None
 
 
 class _TreeAttention(torch.autograd.Function):

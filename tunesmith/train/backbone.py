@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from tunesmith.errors import ModelError
-from tunesmith.train.attention import plan_attention
 from tunesmith.train.tree import PrefixTree
+from tunesmith.train.tree_plans import planner
 
 __all__ = ["layers_view", "parts", "tree_states"]
 
@@ -44,7 +44,7 @@ def tree_states(backbone: Any, tree: PrefixTree, embeddings: torch.Tensor | None
     result: torch.Tensor = backbone(
         **(tokens if embeddings is None else {"inputs_embeds": embeddings[None]}),
         position_ids=torch.from_numpy(tree.positions)[None].to(device),
-        tree_plan=plan_attention(tree, dtype, device),
+        tree_plan=planner(backbone.config._attn_implementation)(tree, dtype, device),
         use_cache=False,
     ).last_hidden_state[0]
     return result

@@ -130,6 +130,7 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         seconds=state.seconds,
         accumulate=settled.accumulate if settled else 1,
         threads=settled.threads if settled else 0,
+        device=settled.device if settled else "cpu",
         predicted_peak_bytes=settled.predicted_peak_bytes if settled else 0,
         actual_peak_bytes=prepared.watch.highest,
         checks=checks,

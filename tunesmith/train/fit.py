@@ -53,7 +53,7 @@ def fit(spec: TrainSpec, prepared: Prepared, first: Sequence[Group]) -> MemoryPl
         return _activations(spec, prepared, largest[pieces], resident, keeps_gradients=pieces > 1)
 
     sizes = {pieces: _tokens(spec, groups) for pieces, groups in largest.items()}
-    plan = memory.plan_memory(footprint, probe.bytes_per_token, sizes, memory.available_bytes(), measure)
+    plan = memory.plan_memory(footprint, probe.bytes_per_token, sizes, prepared.watch.memory.available(), measure)
     if not plan.fits:
         tight = Tight(spec, prepared.model, prepared.groups, footprint, plan)
         changes = changes_that_fit(tight, lambda group: _tokens(spec, [group]))
@@ -121,7 +121,7 @@ def _activations(
     prepared.watch.restart()
     for _ in range(2 if keeps_gradients else 1):
         objective.loss(score(model, rows_of(complete), batching, trunk, needs), complete, total).backward()
-    peak = memory.peak_bytes()
+    peak = prepared.watch.memory.peak()
     for parameter in model.parameters():
         parameter.grad = None
     return max(0, peak - resident)

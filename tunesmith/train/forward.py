@@ -12,18 +12,20 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tunesmith.errors import ModelError
+from tunesmith.errors import ModelError, Problem, RecipeError
+from tunesmith.models.device import CPU
 from tunesmith.models.score_head import score_head
 from tunesmith.models.teacher import teacher_of
-from tunesmith.train.attention import ATTENTION
 from tunesmith.train.backbone import parts, tree_states
 from tunesmith.train.divergence import Divergence, token_divergence
 from tunesmith.train.logprobs import token_logprobs
 from tunesmith.train.noise import noisy
 from tunesmith.train.objective import Needs, Scored
 from tunesmith.train.tree import Ints, PrefixTree, fold
+from tunesmith.train.tree_plans import tree_attention_for
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
+from tunesmith.types.recipe import TreeAttention
 
 __all__ = ["Batching", "attention_backend", "attention_for", "score", "score_plainly"]
 
@@ -185,6 +187,14 @@ def _pad(rows: Sequence[Rendered]) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     return ids, visible, weights
 
 
-def attention_for(batching: Batching) -> str:
-    """The attention implementation a model must be loaded with for `batching`."""
-    return ATTENTION if batching == "tree" else "sdpa"
+def attention_for(batching: Batching, device: torch.device = CPU, kind: TreeAttention = "auto") -> str:
+    """The attention implementation a model must be loaded with for `batching` on `device`.
+
+    Raises RecipeError for a `kind` that cannot be.
+    """
+    if batching == "tree":
+        return tree_attention_for(device, kind)
+    if kind != "auto":
+        problem = Problem(f"{kind!r} has no effect with train.batching: padded", field="train.attention", fix="auto")
+        raise RecipeError([problem])
+    return "sdpa"

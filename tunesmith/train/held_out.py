@@ -12,7 +12,7 @@ from torch import Tensor
 from tunesmith.models.method import Method
 from tunesmith.models.template import Renderer
 from tunesmith.store.datasets import StoredDataset
-from tunesmith.train.attention import ATTENTION
+from tunesmith.train.attention import TREE_ATTENTIONS
 from tunesmith.train.forward import score
 from tunesmith.train.objective import Needs
 from tunesmith.train.pairs import in_pairs
@@ -79,7 +79,7 @@ def _log_ratios(model: Any, method: Method, rows: Sequence[Rendered]) -> _Figure
 
 
 def _scored(model: Any, rows: Sequence[Rendered], needs: Needs) -> list[Any]:
-    batching: Any = "tree" if model.config._attn_implementation == ATTENTION else "padded"
+    batching: Any = "tree" if model.config._attn_implementation in TREE_ATTENTIONS else "padded"
     model.eval()
     with torch.no_grad():
         return [

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tunesmith.models.attach import attach
+from tunesmith.models.device import device_of
 from tunesmith.models.reward import RewardModel
 from tunesmith.models.weights import load_base
 from tunesmith.train.forward import attention_backend, score, score_plainly
@@ -54,6 +55,8 @@ class Said(NamedTuple):
     rows: Sequence[Rendered]
     logprobs: torch.Tensor
     values: torch.Tensor | None
+    device: torch.device
+    """where the model was"""
 
 
 def said_of(model: Any, rows: Sequence[Rendered], objective: Objective) -> Said:
@@ -63,12 +66,13 @@ def said_of(model: Any, rows: Sequence[Rendered], objective: Objective) -> Said:
         logprobs = torch.cat(score_plainly(model, rows)).cpu()
         if objective.needs.values:
             values = score(model, rows, "padded", needs=Needs(values=True)).values
-    return Said(rows, logprobs, None if values is None else values.cpu())
+    return Said(rows, logprobs, None if values is None else values.cpu(), device_of(model))
 
 
 def reloads_the_same(trained: Said, base: Path, adapter: Path, precision: str) -> Check:
     """Load base and saved adapter anew and compare log-probabilities with the trained model's."""
-    fresh = attach(load_base(base, "bfloat16" if precision == "bfloat16" else "float32"), adapter)
+    plain = load_base(base, "bfloat16" if precision == "bfloat16" else "float32", device=trained.device)
+    fresh = attach(plain, adapter)
     with torch.no_grad():
         reloaded = torch.cat(score_plainly(fresh, trained.rows)).cpu()
     name = "the saved adapter, loaded anew, gives the same log-probabilities"
@@ -80,6 +84,6 @@ def scores_the_same(trained: Said, base: Path, adapter: Path, precision: str) ->
     name = "the saved reward model, loaded anew, gives the same scores"
     if trained.values is None:
         return Check(name=name, passed=False, checked=0, detail="the model gives no scores")
-    fresh = RewardModel(base, adapter, "bfloat16" if precision == "bfloat16" else "float32")
+    fresh = RewardModel(base, adapter, "bfloat16" if precision == "bfloat16" else "float32", trained.device)
     reloaded = torch.tensor([fresh.score_ids(row.token_ids) for row in trained.rows])
     return token_check(name, reloaded, trained.values, precision)

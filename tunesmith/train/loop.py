@@ -13,13 +13,14 @@ import torch
 
 from tunesmith.errors import Interrupted, TrainingFailed
 from tunesmith.models.adapter import adapter_state
+from tunesmith.models.device import device_of
 from tunesmith.models.method import Method
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
 from tunesmith.train.forward import Batching, score
 from tunesmith.train.interruption import Interruption
-from tunesmith.train.memory import peak_bytes
+from tunesmith.train.memory import memory_of
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Group, Objective, Scored, rows_of
 from tunesmith.train.offenders import not_finite, offenders
@@ -192,7 +193,7 @@ def _counted_step(training: Training, state: CheckpointState) -> tuple[Checkpoin
         "computed_tokens": state.computed_tokens + computed,
     }
     values |= {"tokens_per_second": effective / seconds, "computed_tokens_per_second": computed / seconds}
-    training.metrics.log(state.step + 1, {**values, "peak_bytes": peak_bytes()})
+    training.metrics.log(state.step + 1, {**values, "peak_bytes": memory_of(device_of(training.model)).peak()})
     return state.model_copy(update=done), values
 
 

@@ -5,7 +5,8 @@
 Highest so far covers loading the model, the self-checks and the frozen trunk; resident is what the process holds when
 they are done. To stay come the optimizer's moments and the copy of the trained tensors' start. Activations (with the
 gradients) are measured rather than guessed: passes over one and a few rows give bytes per token, by which the number
-of pieces is chosen, and then the largest piece of the whole plan is computed once for real.
+of pieces is chosen, and then the largest piece of the whole plan is computed once for real. On a GPU the same is
+measured in its memory instead of the process's.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ import resource
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import psutil
+import torch
 
 from tunesmith.types.base import Value
 
 __all__ = [
+    "CudaMemory",
     "Footprint",
+    "HostMemory",
+    "Memory",
     "MemoryPlan",
     "PeakWatch",
     "available_bytes",
+    "memory_of",
     "peak_bytes",
     "plan_memory",
     "release_unused",
@@ -110,23 +116,79 @@ def plan_memory(
     return plan
 
 
-class PeakWatch:
-    """The highest memory use of a run, over all resets of the kernel's mark that its measurements need."""
+class Memory(Protocol):
+    """The memory that a run computes in."""
 
-    def __init__(self) -> None:
-        self._highest = 0
+    def available(self) -> int:
+        """Bytes this process may use: what is free plus what it already holds."""
+
+    def peak(self) -> int:
+        """Peak bytes in use since the last reset or since the process began."""
+
+    def reset(self) -> None:
+        """Give back what is not used, and set the peak to the present use."""
+
+
+class HostMemory:
+    """The processor's memory."""
+
+    def available(self) -> int:
+        """See `available_bytes`."""
+        return available_bytes()
+
+    def peak(self) -> int:
+        """See `peak_bytes`."""
+        return peak_bytes()
+
+    def reset(self) -> None:
+        """See `reset_peak`."""
         reset_peak()
+
+
+class CudaMemory(NamedTuple):
+    """A GPU's memory, as torch's allocator counts it: the tensors, without what CUDA itself takes."""
+
+    device: torch.device
+
+    def available(self) -> int:
+        """What the driver has free, and what torch holds, in use or not."""
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(free) + torch.cuda.memory_reserved(self.device)
+
+    def peak(self) -> int:
+        """Highest sum of all tensors."""
+        return torch.cuda.max_memory_allocated(self.device)
+
+    def reset(self) -> None:
+        """Gives cached blocks back to the driver."""
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+
+def memory_of(device: torch.device) -> Memory:
+    """The memory of `device`; of an accelerator that does not tell, the processor's."""
+    return CudaMemory(device) if device.type == "cuda" else HostMemory()
+
+
+class PeakWatch:
+    """The highest use of `memory` during a run, over all resets of the mark that its measurements need."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or HostMemory()
+        self._highest = 0
+        self.memory.reset()
 
     @property
     def highest(self) -> int:
         """Peak bytes since the watch began."""
-        return max(self._highest, peak_bytes())
+        return max(self._highest, self.memory.peak())
 
     def restart(self) -> int:
         """Set the mark to the present use, which is returned."""
         self._highest = self.highest
-        reset_peak()
-        return peak_bytes()
+        self.memory.reset()
+        return self.memory.peak()
 
 
 def available_bytes() -> int:

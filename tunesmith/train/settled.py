@@ -21,8 +21,8 @@ FILE = "plan.json"
 
 
 class Settled(Value):
-    """Pieces per optimizer step, whether frozen layers are kept, processor threads, the memory in use before the first
-    step and the peak predicted.
+    """Pieces per optimizer step, whether frozen layers are kept, processor threads, the device in words, the memory in
+    use before the first step and the peak predicted.
     """
 
     accumulate: int
@@ -30,6 +30,7 @@ class Settled(Value):
     threads: int
     resident_bytes: int
     predicted_peak_bytes: int
+    device: str = "cpu"
 
 
 def read_settled(folder: Path) -> Settled | None:

@@ -16,33 +16,35 @@ import torch
 from tunesmith import plugins
 from tunesmith.errors import Problem, RecipeError, TrainingFailed
 from tunesmith.models.adapter import load_adapter_state
+from tunesmith.models.device import describe, device_of
 from tunesmith.models.method import Method
 from tunesmith.models.new_tokens import new_token_ids, train_rows
 from tunesmith.models.parameters import trainable_share
 from tunesmith.models.score_head import add_score_head
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import load_base, resolve_precision
+from tunesmith.models.weights import load_base
 from tunesmith.progress import Progress
-from tunesmith.train import attention, memory, selfchecks
+from tunesmith.train import attention, selfchecks
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
 from tunesmith.train.fit import fit
-from tunesmith.train.forward import Batching, attention_for
+from tunesmith.train.forward import Batching
 from tunesmith.train.groups import OBJECTIVES, behind, groups_of, require_shape
 from tunesmith.train.identities import identity_checks
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop import LoopOptions, Training, run_steps
-from tunesmith.train.memory import PeakWatch
+from tunesmith.train.memory import Memory, PeakWatch, memory_of
 from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
+from tunesmith.train.placement import Placement, placement_of, reproducible
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.reference import keep_references, with_references
 from tunesmith.train.rollouts import rollouts_for, sampling_check
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
-from tunesmith.train.teaching import Loading, teach
+from tunesmith.train.teaching import teach
 from tunesmith.train.tracker import Parameter, TrackedRun, Tracker
 from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
 from tunesmith.types.base import digest_json
@@ -74,8 +76,8 @@ def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
             TRAIN_VERSION,
             given.base.digest,
             given.dataset.manifest.digest,
-            spec.model_dump(mode="json"),
-            resolve_precision(spec.precision),
+            spec.model_dump(mode="json", exclude={"device", "attention"}),
+            *placement_of(spec).digested,
             *_plugin(OBJECTIVES, spec.objective, Objective).depends_on(given.home),
         ]
     )
@@ -102,20 +104,23 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
         if not (folder / ENVIRONMENT_FILE).is_file():
             (folder / ENVIRONMENT_FILE).write_text(json.dumps(_environment(), indent=2))
         tracked = track(spec)
-        prepared = _prepare(tracked, given, folder, progress)
-        state = _run(tracked, prepared, _Place(folder, digest, interruption), progress)
-        record = finish(prepared, state, given, folder)
+        placement = placement_of(tracked)
+        with reproducible(placement.device, progress):
+            prepared = _prepare(tracked, given, folder, placement, progress)
+            state = _run(tracked, prepared, _Place(folder, digest, interruption), progress)
+            record = finish(prepared, state, given, folder)
         if ignored := unread(tracked):
             raise RecipeError([Problem("was accepted but not applied", field=f"train.{name}") for name in ignored])
         write_record(record, folder)
         return record
 
 
-def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Progress) -> Prepared:
+def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Placement, progress: Progress) -> Prepared:
     """Model, rows and objective, proven on the first rows, with what the run settles once."""
-    settled, watch = read_settled(folder), PeakWatch()
+    settled, watch, precision = read_settled(folder), PeakWatch(memory_of(placement.device)), placement.precision
     if settled:
         torch.set_num_threads(settled.threads)
+        placement.announce_move(settled.device, progress)
     renderer = Renderer(given.base.path)
     objective = _plugin(OBJECTIVES, spec.objective, Objective)
     require_shape(objective, spec.objective.name, given.dataset.manifest)
@@ -125,10 +130,9 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     if spec.patience and not validation:
         problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
         raise RecipeError([problem])
-    precision = resolve_precision(spec.precision)
     attention.register()
-    progress.say(f"loading {given.base.name} in {precision}")
-    model = load_base(given.base.path, precision, attention=attention_for(spec.batching))
+    progress.say(f"loading {given.base.name} in {placement}")
+    model = load_base(given.base.path, precision, attention=placement.attention, device=placement.device)
     plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
     first = [groups[index] for index in plan.indices(0)]
     start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
@@ -138,7 +142,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     method.start_from_rows(model, rows_of(groups))
     if objective.needs.values:
         add_score_head(model)
-    teach(model, objective.needs, method, given, Loading(precision, spec.batching))
+    teach(model, objective.needs, method, given, placement)
     train_rows(model, new_token_ids(given.base.path))
     progress.say(trainable_share(model))
     progress.say("self-checks before the first step")
@@ -150,7 +154,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, progress: Prog
     rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
     # Noise on the embeddings changes what the frozen layers say at every step; sampled rows are not known beforehand.
     can_keep = not rollouts and not objective.needs.embedding_noise and (settled is None or settled.keeps_trunk)
-    if can_keep and (settled is not None or _trunk_fits(model, rows, spec.batching, progress)):
+    if can_keep and (settled is not None or _trunk_fits(model, rows, watch.memory, progress)):
         trunk = Trunk(model, rows, progress)
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
@@ -215,6 +219,7 @@ def _settle(spec: TrainSpec, prepared: Prepared, first: Sequence[Group], folder:
         accumulate=room.accumulate,
         keeps_trunk=prepared.trunk is not None,
         threads=torch.get_num_threads(),
+        device=describe(device_of(prepared.model)),
         resident_bytes=room.resident_bytes,
         predicted_peak_bytes=room.predicted_peak_bytes,
     )
@@ -233,11 +238,11 @@ def _restore(training: Training, step: int, digest: str, progress: Progress) -> 
     return saved.state
 
 
-def _trunk_fits(model: Any, rows: Sequence[Rendered], batching: str, progress: Progress) -> bool:
+def _trunk_fits(model: Any, rows: Sequence[Rendered], memory: Memory, progress: Progress) -> bool:
     """Whether there are frozen lower layers whose output for all rows a quarter of memory holds."""
-    if batching != "tree" or not first_trained_layer(model):
+    if model.config._attn_implementation not in attention.TREE_ATTENTIONS or not first_trained_layer(model):
         return False
-    size, limit = trunk_bytes(model, rows), memory.available_bytes() // 4
+    size, limit = trunk_bytes(model, rows), memory.available() // 4
     if size > limit:
         progress.say(f"frozen layers are computed anew each step: keeping them would take {size / 2**30:.1f} GB")
     return size <= limit

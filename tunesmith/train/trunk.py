@@ -62,7 +62,7 @@ class Trunk:
         tree = fold(rows)
         states = tree_states(lower, tree)
         for row, path in zip(rows, tree.paths, strict=True):
-            own = states[torch.from_numpy(path)]
+            own = states[torch.from_numpy(path).to(states.device)]
             if self._opening is None:
                 self._opening = own[: self._shared].clone()
             self._tails[row.token_ids] = own[self._shared :].clone()

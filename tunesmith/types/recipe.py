@@ -26,12 +26,14 @@ __all__ = [
     "SourceSpec",
     "SplitSpec",
     "TrainSpec",
+    "TreeAttention",
 ]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Precision = Literal["auto", "float32", "bfloat16"]
+TreeAttention = Literal["auto", "segments", "dense", "flex"]
 
 
 class PluginSpec(Value, extra="allow"):
@@ -132,8 +134,11 @@ class PrepareSpec(Value):
 class TrainSpec(Value):
     """How the model is tuned.
 
-    `batch_size` sequences make one optimizer step, computed as `accumulate` pieces; `precision: auto` is bfloat16
-    where the processor has instructions for it, else float32. Dropout in the adapter samples one mask per
+    `batch_size` sequences make one optimizer step, computed as `accumulate` pieces. `device: auto` is the first CUDA
+    GPU where there is one, else the processor; evaluation takes the same. `precision: auto` is bfloat16 where the
+    device has instructions for it, else float32. `attention` computes the prefix tree by segments (kernels of the
+    processor), by FlexAttention's blocks (`flex`, CUDA) or with one dense mask (any device); auto takes the fastest.
+    Dropout in the adapter samples one mask per
     shared prefix token. `checkpoint_every` counts optimizer steps. `patience` is the number of epochs without a
     better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
     bits and pages them to the processor's memory when the GPU is full; it needs CUDA. `grader`
@@ -154,7 +159,9 @@ class TrainSpec(Value):
     warmup_ratio: Fraction = 0.05
     weight_decay: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     max_grad_norm: Positive = 1.0
+    device: str = "auto"
     precision: Precision = "auto"
+    attention: TreeAttention = "auto"
     seed: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=20, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -55,6 +55,7 @@ class RunRecord(Value):
     seconds: float
     accumulate: int = 1
     threads: int = 0
+    device: str = "cpu"
     predicted_peak_bytes: int
     actual_peak_bytes: int
     checks: tuple[Check, ...]

@@ -72,17 +72,19 @@ class Segment(NamedTuple):
 
 
 class PackedStep:
-    """One step's segments and pool slots [N], with the masks they need (made once, used by every layer)."""
+    """One step's segments and pool slots [N], with the masks they need (made once, used by all layers), on `device`."""
 
-    def __init__(self, pool: KVPool, segments: list[Segment]) -> None:
+    def __init__(self, pool: KVPool, segments: list[Segment], device: torch.device) -> None:
         self.pool = pool
         self.segments = segments
-        self.slots = torch.cat(
+        self._device = device
+        slots = torch.cat(
             [
                 torch.arange(part.start + part.context - (part.last - part.first), part.start + part.context)
                 for part in segments
             ]
         )
+        self.slots = slots.to(device)
         self._masks: dict[tuple[int, int, int, torch.dtype], Tensor | None] = {}
 
     def mask(self, index: int, window: int, groups: int, dtype: torch.dtype) -> tuple[int, Tensor | None]:
@@ -96,9 +98,8 @@ class PackedStep:
         low = max(0, first_query - window + 1)
         key = (index, window, groups, dtype)
         if key not in self._masks:
-            self._masks[key] = (
-                None if length == 1 else _mask(first_query, low, part.context, window, dtype).repeat(groups, 1)
-            )
+            mask = None if length == 1 else _mask(first_query, low, part.context, window, dtype)
+            self._masks[key] = None if mask is None else mask.to(self._device).repeat(groups, 1)
         return low, self._masks[key]
 
 

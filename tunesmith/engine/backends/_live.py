@@ -158,6 +158,6 @@ def _forward(module: Any, pool: KVPool, parts: Sequence[tuple[list[int], int, in
         position_ids=torch.tensor([positions], device=device),
         use_cache=False,
         logits_to_keep=torch.tensor([segment.last - 1 for segment in segments], device=device),
-        packed_step=PackedStep(pool, segments),
+        packed_step=PackedStep(pool, segments, device),
     ).logits[0]
-    return logits.float()
+    return logits.float().cpu()  # where the seeded generators draw

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import CONFIG_FILE, read_weights
+from tunesmith.models.device import device_of
 from tunesmith.models.new_tokens import ROWS_FILE
 
 __all__ = ["ActiveAdapters", "Factors", "LoraWeights", "is_plain_lora", "read_lora", "refuse_another_base"]
@@ -122,7 +123,7 @@ def _factors(name: str, pair: dict[str, Tensor], module: nn.Module | None, confi
     alpha = _pattern_value(config.get("alpha_pattern") or {}, name, config.get("lora_alpha", 8))
     # Rank-stabilised LoRA divides by the root of the rank (Kalajdzievski 2023, arXiv 2312.03732).
     scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
-    return Factors(down.T.contiguous(), (up * scaling).T.contiguous())
+    return Factors(down.T.contiguous().to(weight.device), (up * scaling).T.contiguous().to(weight.device))
 
 
 def _pattern_value(patterns: dict[str, float], module: str, default: float) -> float:
@@ -146,6 +147,7 @@ class ActiveAdapters:
 
     def __init__(self, model: nn.Module) -> None:
         self._modules = dict(model.named_modules())
+        self._device = device_of(model)
         self._loaded: dict[str, LoraWeights] = {}
         self._hooks: dict[str, Any] = {}
         self._stacks: dict[str, _Stack] = {}
@@ -184,7 +186,9 @@ class ActiveAdapters:
             self._rows_of = None
             return
         owners = [name for name, count in rows for _ in range(count)]
-        self._rows_of = {name: torch.tensor([[float(owner == name)] for owner in owners]) for name in active}
+        self._rows_of = {
+            name: torch.tensor([[float(owner == name)] for owner in owners], device=self._device) for name in active
+        }
 
     def _stack(self, active: tuple[str, ...]) -> dict[str, _Stack]:
         stacks: dict[str, _Stack] = {}

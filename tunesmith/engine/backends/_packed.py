@@ -12,6 +12,7 @@ from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segme
 from tunesmith.engine.backends._small_batches import speed_up_small_batches
 from tunesmith.engine.backends._variants import Adapters
 from tunesmith.errors import ModelError
+from tunesmith.models.device import device_of
 from tunesmith.models.virtual import virtual_ids
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class PackedModel:
     def __init__(self, model: PreTrainedModel, kv_tokens: int) -> None:
         self.model = model
         self.pool = KVPool(kv_tokens)
+        self._device = device_of(model)
         _check_family(model.config)
         register_attention()
         self._self_test()
@@ -123,14 +125,17 @@ class PackedModel:
             wanted.extend(range(last - part.wanted, last))
             first = last
         positions = [place for part in slices for place in range(part.computed, part.computed + len(part.token_ids))]
+        device = self._device
         logits = module(
-            input_ids=torch.tensor([[token for part in slices for token in part.token_ids]]),
-            position_ids=torch.tensor([positions]),
+            input_ids=torch.tensor([[token for part in slices for token in part.token_ids]], device=device),
+            position_ids=torch.tensor([positions], device=device),
             use_cache=False,
-            logits_to_keep=torch.tensor(wanted, dtype=torch.long),
-            packed_step=PackedStep(pool, segments),
+            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=device),
+            packed_step=PackedStep(pool, segments, device),
         ).logits[0]
-        return list(logits.float().split([part.wanted for part in slices]))
+        # On the processor, where each request's generator draws: the same seed gives the same token on every device
+        # whose logits are the same.
+        return list(logits.float().cpu().split([part.wanted for part in slices]))
 
     @torch.inference_mode()
     def _self_test(self) -> None:
@@ -140,7 +145,8 @@ class PackedModel:
         generator = torch.Generator().manual_seed(0)
         draws = torch.randint(self.vocabulary, (longer + 9,), generator=generator).tolist()
         texts = (draws[:longer], draws[longer:])
-        plain = [self.model(input_ids=torch.tensor([text]), use_cache=False).logits[0].float() for text in texts]
+        ids = [torch.tensor([text], device=self._device) for text in texts]
+        plain = [self.model(input_ids=text, use_cache=False).logits[0].float().cpu() for text in ids]
         self.model.set_attn_implementation(NAME)
         speed_up_small_batches(self.model)
         starts = (0, longer)

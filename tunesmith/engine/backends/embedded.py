@@ -20,6 +20,7 @@ __all__ = ["Embedded"]
 class Embedded(Backend):
     """Options of the embedded engine.
 
+    device: where the model computes: auto is the first CUDA GPU where there is one, else the processor.
     precision: float32 gives the same greedy answer alone and in any batch; bfloat16 may not, by rounding.
     threads: processor threads of the model (None: torch's default). max_running: requests computed at once.
     step_tokens: most tokens of one step, so long prompts do not hold up running answers.
@@ -29,6 +30,7 @@ class Embedded(Backend):
     using makes room for another, and more is taken only while all of them are in use.
     """
 
+    device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = Field(default=None, ge=1)
     max_running: int = Field(default=16, ge=1)
@@ -46,16 +48,20 @@ class Embedded(Backend):
     def start(self, base_path: Path) -> Engine:
         """Load the base model in `base_path`, prove that it is served faithfully, and start the engine's thread.
 
-        Raises ModelError when the model cannot be loaded or is of a family that is not served.
+        Raises ModelError when the device is not there, or the model cannot be loaded or is of a family that is not
+        served.
         """
         from tunesmith.engine.backends._engine import EmbeddedEngine, Options
         from tunesmith.engine.backends._packed import PackedModel
         from tunesmith.engine.schedule import Limits
+        from tunesmith.models.device import resolve_device
         from tunesmith.models.template import Renderer
         from tunesmith.models.weights import load_base, resolve_base, resolve_precision
 
+        device = resolve_device(self.device)
         digest = resolve_base(ModelSpec(base=str(base_path)), base_path).digest
-        model = PackedModel(load_base(base_path, resolve_precision(self.precision)), self.kv_tokens)
+        base = load_base(base_path, resolve_precision(self.precision, device), device=device)
+        model = PackedModel(base, self.kv_tokens)
         limits = Limits(
             max_running=min(self.max_running, self.step_tokens),
             step_tokens=self.step_tokens,
