@@ -6,6 +6,7 @@
     ├── RenderingError         (ValueError)    a conversation cannot be rendered faithfully
     ├── ModelError             (RuntimeError)  a base model or adapter cannot be loaded or does not fit
     ├── TrainingFailed         (RuntimeError)  a run that could not have learned, or broke while learning
+    │   └── PeerLost                           another process of the same run is gone
     ├── EvaluationError        (RuntimeError)  an evaluation could not be carried out
     ├── NotFound               (LookupError)   a named run, release, model or plugin does not exist
     ├── MissingDependency      (ImportError)   an optional package is absent; names the extra to install
@@ -33,6 +34,7 @@ __all__ = [
     "MissingDependency",
     "ModelError",
     "NotFound",
+    "PeerLost",
     "Problem",
     "RecipeError",
     "RenderingError",
@@ -118,6 +120,10 @@ class ModelError(TunesmithError, RuntimeError):
 
 class TrainingFailed(TunesmithError, RuntimeError):
     """The training run failed."""
+
+
+class PeerLost(TrainingFailed):
+    """Another process of this training run is gone."""
 
 
 class EvaluationError(TunesmithError, RuntimeError):

@@ -38,6 +38,8 @@ from tunesmith.settings import Settings
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.train.finish import TrainingInput
 from tunesmith.train.metrics import METRICS_FILE
+from tunesmith.train.parallel.joining import joined
+from tunesmith.train.parallel.team import Alone, Team
 from tunesmith.train.rollouts import Graded, Reward, Tools
 from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
@@ -49,7 +51,7 @@ from tunesmith.types.release import Release
 from tunesmith.types.report import EvaluationReport
 from tunesmith.types.run import RunRecord
 
-__all__ = ["Outcome", "evaluate", "gate", "prepare", "release", "reward_of", "run", "train"]
+__all__ = ["Outcome", "evaluate", "gate", "joined", "prepare", "release", "reward_of", "run", "train"]
 
 RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"
@@ -77,15 +79,20 @@ def prepare(recipe: Recipe, folder: Path, settings: Settings, progress: Progress
     return prepare_stage(recipe.prepare, renderer=renderer, base_dir=folder, home=settings.home, progress=progress)
 
 
-def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> RunRecord:
-    """The finished training run of `recipe`: resumed if it was interrupted, reused if it is there."""
+def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress, team: Team | None = None) -> RunRecord:
+    """The finished training run of `recipe`: resumed if it was interrupted, reused if it is there.
+
+    With a `team`, all its processes call this.
+    """
     _refuse_unjudgeable(recipe)
-    given = _training_input(recipe, folder, settings, progress)
-    place, _ = run_folder(recipe.train, given)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / RECIPE_FILE).write_text(effective(recipe))
-    (place / "dataset.json").write_text(given.dataset.manifest.model_dump_json(indent=2))
-    return train_stage(recipe.train, given, progress)
+    team = team or Alone()
+    given = team.leader_first(lambda: _training_input(recipe, folder, settings, progress))
+    if team.leads:
+        place, _ = run_folder(recipe.train, given)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / RECIPE_FILE).write_text(effective(recipe))
+        (place / "dataset.json").write_text(given.dataset.manifest.model_dump_json(indent=2))
+    return train_stage(recipe.train, given._replace(team=team), progress)
 
 
 def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> EvaluationReport:

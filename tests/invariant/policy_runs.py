@@ -17,7 +17,7 @@ from tunesmith.recipes import load_recipe
 from tunesmith.settings import Settings
 from tunesmith.types.run import RunRecord
 
-__all__ = ["TRAIN", "run"]
+__all__ = ["TRAIN", "run", "write_recipe"]
 
 LETTER = """
 def grade(sample, item):
@@ -41,6 +41,12 @@ TRAIN: dict[str, Any] = {
 
 def run(home: Path, base: Path, validation: float = 0.25, **changes: Any) -> RunRecord:
     """Train on made-up prompts whose answers should be full of the letter e, and return the record."""
+    recipe = load_recipe(write_recipe(home, base, validation, **changes))
+    return pipeline.train(recipe, home, Settings(home=home), Silent())
+
+
+def write_recipe(home: Path, base: Path, validation: float = 0.25, **changes: Any) -> Path:
+    """The same run as a recipe with its rows in `home`."""
     home.mkdir(parents=True, exist_ok=True)
     lines = [{"prompt": f"{'ab' * (i % 5)} {i}", "letter": "e"} for i in range(16)]
     (home / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -55,7 +61,7 @@ def run(home: Path, base: Path, validation: float = 0.25, **changes: Any) -> Run
         "release": {"name": "letter"},
     }
     (home / "recipe.yaml").write_text(json.dumps(recipe))
-    return pipeline.train(load_recipe(home / "recipe.yaml"), home, Settings(home=home), Silent())
+    return home / "recipe.yaml"
 
 
 if __name__ == "__main__":

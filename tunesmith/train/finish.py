@@ -24,6 +24,7 @@ from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.held_out import preference_score
 from tunesmith.train.memory import PeakWatch
 from tunesmith.train.objective import Group, Objective, rows_of
+from tunesmith.train.parallel.team import Team
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.rollouts import Rollouts, Tools
 from tunesmith.train.settled import Settled
@@ -48,6 +49,8 @@ class TrainingInput(NamedTuple):
     home: Path
     tools: Tools | None = None
     """what samples and grades answers, for objectives that learn from rewards"""
+    team: Team | None = None
+    """the processes that train together, where there are several"""
 
 
 class Prepared(NamedTuple):

@@ -37,13 +37,13 @@ class Probe(NamedTuple):
         return max(slope, self.large[1] / self.large[0])
 
 
-def fit(spec: TrainSpec, prepared: Prepared, first: Sequence[Group]) -> MemoryPlan:
-    """The fewest pieces per step with which the run fits.
+def fit(spec: TrainSpec, prepared: Prepared, first: Sequence[Group], parts: int = 1) -> MemoryPlan:
+    """The fewest pieces per step with which the run fits, its optimizer's moments spread over `parts` processes.
 
     Raises TrainingFailed when there are none, with the cheapest changes of the recipe that would fit.
     """
     highest, resident = prepared.watch.highest, prepared.watch.restart()
-    footprint = Footprint(highest, resident, _to_stay(spec, prepared))
+    footprint = Footprint(highest, resident, _to_stay(spec, prepared, parts))
     few = first[: min(PROBE_GROUPS, len(first))]
     points = [(_tokens(spec, groups), _activations(spec, prepared, groups, resident)) for groups in (few[:1], few)]
     probe = Probe(points[0], points[1])
@@ -76,12 +76,14 @@ def _tokens(spec: TrainSpec, groups: Sequence[Group]) -> int:
     return computed_tokens(groups, spec.batching)
 
 
-def _to_stay(spec: TrainSpec, prepared: Prepared) -> int:
-    """Bytes of the optimizer's moments (two per trained number) and of the trained tensors' start."""
+def _to_stay(spec: TrainSpec, prepared: Prepared, parts: int) -> int:
+    """Bytes of the optimizer's moments (two per trained number), of which there are `parts`, and of the trained
+    tensors' start.
+    """
     trained = [parameter for parameter in prepared.model.parameters() if parameter.requires_grad]
     per_number = 1 if spec.optimizer == "adamw_8bit_paged" else None
     moments = sum(2 * p.numel() * (per_number or p.element_size()) for p in trained)
-    return moments + sum(tensor.nbytes for tensor in adapter_state(prepared.model).values())
+    return moments // parts + sum(tensor.nbytes for tensor in adapter_state(prepared.model).values())
 
 
 def _piece_counts(spec: TrainSpec) -> Iterator[int]:

@@ -27,10 +27,12 @@ from tunesmith.train.trunk import Trunk
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.recipe import TreeAttention
 
-__all__ = ["Batching", "attention_backend", "attention_for", "score", "score_plainly"]
+__all__ = ["SHARDED", "Batching", "attention_backend", "attention_for", "score", "score_here", "score_plainly"]
 
 Batching = Literal["tree", "padded"]
 PLAIN = Needs()
+SHARDED = "tunesmith_sharded_score"
+"""attribute of a model whose weights are spread over several processes: scores as `score_here`, gathering them"""
 
 
 def score(
@@ -40,6 +42,16 @@ def score(
 
     With a `trunk` that knows `rows`, only the layers above it are computed. `needs` adds what an objective asks for.
     """
+    gathering = getattr(model, SHARDED, None)
+    return (
+        score_here(model, rows, batching, trunk, needs)
+        if gathering is None
+        else gathering(rows, batching, trunk, needs)
+    )
+
+
+def score_here(model: Any, rows: Sequence[Rendered], batching: Batching, trunk: Trunk | None, needs: Needs) -> Scored:
+    """`score` for a model whose weights are all in this process."""
     return _score_tree(model, rows, trunk, needs) if batching == "tree" else _score_padded(model, rows, needs)
 
 

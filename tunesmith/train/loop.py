@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,46 +18,24 @@ from tunesmith.models.method import Method
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
-from tunesmith.train.forward import Batching, score
+from tunesmith.train.forward import score
 from tunesmith.train.interruption import Interruption
+from tunesmith.train.loop_options import LoopOptions
 from tunesmith.train.memory import memory_of
-from tunesmith.train.metrics import MetricsLog
 from tunesmith.train.objective import Group, Objective, Scored, rows_of
 from tunesmith.train.offenders import not_finite, offenders
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors, set_rate
-from tunesmith.train.plan import TrainingPlan, split_evenly
+from tunesmith.train.parallel.team import Alone, Piece, Team
+from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.reference import sequence_logprobs
-from tunesmith.train.rollouts import Rollouts, rollout_metrics
-from tunesmith.train.schedule import Schedule, learning_rate
+from tunesmith.train.rollouts import Rollouts, require_a_grade, rollout_metrics
+from tunesmith.train.schedule import learning_rate
+from tunesmith.train.tracker import MetricSink
 from tunesmith.train.trunk import Trunk
+from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import SplitName
-from tunesmith.types.recipe import TrainSpec
 
 __all__ = ["LoopOptions", "Training", "run_steps", "validate"]
-
-
-class LoopOptions(NamedTuple):
-    """What the loop takes from `TrainSpec`, under the same names and with the same meaning, and the settled
-    `accumulate`.
-    """
-
-    batching: Batching
-    batch_size: int
-    accumulate: int
-    learning_rate: float
-    schedule: Schedule
-    warmup_ratio: float
-    max_grad_norm: float
-    seed: int
-    checkpoint_every: int
-    keep_checkpoints: int
-    patience: int
-
-    @classmethod
-    def of(cls, spec: TrainSpec, accumulate: int) -> LoopOptions:
-        """The options of `spec`."""
-        names = [name for name in cls._fields if name != "accumulate"]
-        return cls(accumulate=accumulate, **{name: getattr(spec, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -75,12 +53,13 @@ class Training:
     plan: TrainingPlan
     groups: Sequence[Group]
     validation: Sequence[Group]
-    metrics: MetricsLog
+    metrics: MetricSink
     checkpoints: Path
     trunk: Trunk | None = None
     name_row: Callable[[SplitName, str], str] = "{} row {}".format
     rollouts: Rollouts | None = None
     interruption: Interruption = field(default_factory=Interruption)
+    team: Team = field(default_factory=Alone)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -92,15 +71,24 @@ class Training:
         what it must know over all of them.
         """
         if self.rollouts is not None:
-            sampler = self.rollouts
-            groups = sampler.greedy(self.model, groups) if step is None else sampler.sampled(self.model, groups, step)
+            draw, model = self.rollouts, self.model
+            drawn = self.team.spread(
+                groups, lambda own: draw.greedy(model, own) if step is None else draw.sampled(model, own, step)
+            )
+            groups = require_a_grade(drawn)
         return self.known(groups)
 
     def known(self, groups: Sequence[Group]) -> Sequence[Group]:
         """The groups of one whole step with what the objective must know over all of them."""
-        return self.objective.complete(
-            groups, lambda rows: sequence_logprobs(self.model, rows, self.options.batching, self.trunk)
-        )
+
+        def logprobs(rows: Sequence[Rendered]) -> list[float]:
+            return sequence_logprobs(self.model, rows, self.options.batching, self.trunk).tolist()
+
+        return self.objective.complete(groups, lambda rows: torch.tensor(self.team.spread(rows, logprobs)))
+
+    def pieces(self, groups: Sequence[Group]) -> Iterator[Piece]:
+        """What this process computes of a step's groups, piece by piece."""
+        return self.team.pieces(groups, self.options.accumulate)
 
     def score(self, groups: Sequence[Group]) -> Scored:
         """What the model says of the sequences of `groups`."""
@@ -154,16 +142,19 @@ def validate(training: Training) -> dict[str, float]:
     found = {"loss": 0.0}
     complete: list[Group] = []
     training.model.eval()
+    training.team.at("validation")
     with torch.no_grad():
         for start in range(0, len(groups), training.options.batch_size):
             with training.interruption.breakable():
                 step = training.complete(groups[start : start + training.options.batch_size], None)
             complete += step
-            for piece in split_evenly(step, training.options.accumulate):
+            for piece, counts in training.pieces(step):
                 with training.interruption.breakable():
                     scored = training.score(piece)
-                found["loss"] += float(objective.loss(scored, piece, total))
-                _add_means(found, objective.metrics(scored, piece), len(piece) / len(groups))
+                if counts:
+                    found["loss"] += float(objective.loss(scored, piece, total))
+                    _add_means(found, objective.metrics(scored, piece), len(piece) / len(groups))
+        found = training.team.totals(found)
         if not np.isfinite(found["loss"]):
             raise _broken(training, "validation", f"Validation loss {found['loss']}", groups)
     training.model.train()
@@ -200,21 +191,25 @@ def _counted_step(training: Training, state: CheckpointState) -> tuple[Checkpoin
 def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
     """One optimizer step: (metrics, effective tokens, computed tokens)."""
     options, plan = training.options, training.plan
-    torch.manual_seed(int(np.random.SeedSequence((options.seed, step)).generate_state(1)[0]))
+    training.team.at(f"step {step + 1}")
+    torch.manual_seed(int(np.random.SeedSequence((options.seed, step, *training.team.seed)).generate_state(1)[0]))
     with training.interruption.breakable():
         groups = training.complete([training.groups[index] for index in plan.indices(step)], step)
     total = training.objective.amount(groups)
-    loss_sum, computed = 0.0, 0
-    metrics: dict[str, float] = {}
+    sums = {"loss": 0.0, "computed_tokens": 0.0}
     training.optimizer.zero_grad(set_to_none=True)
-    for piece in split_evenly(groups, options.accumulate):
+    for piece, counts in training.pieces(groups):
         with training.interruption.breakable():
             scored = training.score(piece)
             loss = training.objective.loss(scored, piece, total)
-            loss.backward()
-        loss_sum += loss.item()
-        computed += scored.computed_tokens
-        _add_means(metrics, training.objective.metrics(scored, piece), len(piece) / len(groups))
+            (loss if counts else loss * 0.0).backward()
+        if counts:
+            sums["loss"] += loss.item()
+            sums["computed_tokens"] += scored.computed_tokens
+            _add_means(sums, training.objective.metrics(scored, piece), len(piece) / len(groups))
+    training.team.sum_gradients(training.parameters)
+    sums = training.team.totals(sums)
+    loss_sum, computed = sums.pop("loss"), int(sums.pop("computed_tokens"))
     penalty = training.method.penalty(training.model)
     if penalty is not None:
         penalty.backward()
@@ -232,7 +227,7 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
         "loss": loss_sum,
         "learning_rate": rate,
         "gradient_norm": norm,
-        **metrics,
+        **sums,
         **rollout_metrics(groups),
     }
     if penalty is not None:
@@ -277,12 +272,14 @@ def _log_validation(training: Training, step: int, found: Mapping[str, float]) -
 def _save(training: Training, state: CheckpointState) -> CheckpointState:
     """Write the checkpoint of `state`, which is returned."""
     with training.interruption.undisturbed():
+        training.team.at(f"the checkpoint of step {state.step}")
         content = Checkpoint(
             state=state,
-            adapter=adapter_state(training.model),
-            optimizer=optimizer_tensors(training.optimizer),
+            adapter=training.team.whole(adapter_state(training.model)),
+            optimizer=training.team.whole(optimizer_tensors(training.optimizer)),
             method=training.method.extra_state(training.model),
         )
-        checkpoints.write(training.checkpoints, content)
-        checkpoints.prune(training.checkpoints, training.options.keep_checkpoints, state)
+        if training.team.leads:
+            checkpoints.write(training.checkpoints, content)
+            checkpoints.prune(training.checkpoints, training.options.keep_checkpoints, state)
     return state

@@ -129,12 +129,14 @@ class Memory(Protocol):
         """Give back what is not used, and set the peak to the present use."""
 
 
-class HostMemory:
-    """The processor's memory."""
+class HostMemory(NamedTuple):
+    """The processor's memory, of which each of `processes` may use an equal part."""
+
+    processes: int = 1
 
     def available(self) -> int:
         """See `available_bytes`."""
-        return available_bytes()
+        return available_bytes(self.processes)
 
     def peak(self) -> int:
         """See `peak_bytes`."""
@@ -166,9 +168,11 @@ class CudaMemory(NamedTuple):
         torch.cuda.reset_peak_memory_stats(self.device)
 
 
-def memory_of(device: torch.device) -> Memory:
-    """The memory of `device`; of an accelerator that does not tell, the processor's."""
-    return CudaMemory(device) if device.type == "cuda" else HostMemory()
+def memory_of(device: torch.device, processes: int = 1) -> Memory:
+    """The memory of `device`, which is each process's own, or the processor's, which `processes` share; that also for
+    an accelerator that does not tell.
+    """
+    return CudaMemory(device) if device.type == "cuda" else HostMemory(processes)
 
 
 class PeakWatch:
@@ -191,14 +195,14 @@ class PeakWatch:
         return self.memory.peak()
 
 
-def available_bytes() -> int:
+def available_bytes(processes: int = 1) -> int:
     """Memory this process may use: what is free plus what it already holds, within the control group's limit if
-    there is one.
+    there is one. Of `processes` that share the machine each may use an equal part.
     """
     own = psutil.Process().memory_info().rss
     limit = _cgroup_limit()
-    free = psutil.virtual_memory().available + own
-    return int(min(free, limit)) if limit else int(free)
+    free = psutil.virtual_memory().available // processes + own
+    return int(min(free, limit // processes)) if limit else int(free)
 
 
 def reset_peak() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.train.tracker import METRICS_FILE, MetricSink
 
-__all__ = ["METRICS_FILE", "MetricsLog"]
+__all__ = ["METRICS_FILE", "MetricsLog", "Unlogged"]
 
 
 class MetricsLog:
@@ -32,6 +32,13 @@ class MetricsLog:
             stream.write(json.dumps({"step": step, **values}) + "\n")
         for sink in self._sinks:
             sink.log(step, values)
+
+
+class Unlogged:
+    """Drops everything: for processes whose numbers another one records."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Record nothing."""
 
 
 def _is_done(line: str, resume_step: int) -> bool:

@@ -59,6 +59,8 @@ class Group(NamedTuple):
     """log-probability of every trained token of all rows, in order, when it was sampled"""
     start: tuple[float, ...] = ()
     """the same under the start policy, where `Needs.start_tokens` asks for it"""
+    ungraded: str = ""
+    """why a sampled row could not be graded"""
     truncated: int = 0
     """sampled rows that were cut off before the model ended its turn"""
 

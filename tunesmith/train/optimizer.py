@@ -64,4 +64,5 @@ def load_optimizer_tensors(optimizer: torch.optim.AdamW, tensors: dict[str, Tens
 
 def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> float:
     """Scale all gradients so that their global L2 norm is at most `limit`; returns the norm before."""
-    return float(nn.utils.clip_grad_norm_(parameters, limit))
+    norm = nn.utils.clip_grad_norm_(parameters, limit)
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)

@@ -33,6 +33,7 @@ __all__ = [
     "Sampler",
     "Tools",
     "completed_row",
+    "require_a_grade",
     "rollout_metrics",
     "rollouts_for",
     "sampling_check",
@@ -107,10 +108,7 @@ class Rollouts:
     seed: int
 
     def sampled(self, model: Any, groups: Sequence[Group], step: int) -> list[Group]:
-        """`groups` with completions drawn for `step` (counted from 0) in the place of their rows.
-
-        Raises TrainingFailed when not one of the completions could be graded.
-        """
+        """`groups` with completions drawn for `step` (counted from 0) in the place of their rows."""
         seeds = [
             [_seed(self.seed, step, group.id, index) for index in range(self.needs.completions)] for group in groups
         ]
@@ -131,7 +129,6 @@ class Rollouts:
             for completion in completions
         ]
         grades = self.reward(answers)
-        _require_a_grade(grades)
         rewards = iter(grade.score for grade in grades)
         results = [
             group._replace(
@@ -139,6 +136,7 @@ class Rollouts:
                 sampled=tuple(logprob for completion in completions for logprob in completion.logprobs),
                 rewards=tuple(next(rewards) for _ in completions),
                 truncated=sum(not completion.ended for completion in completions),
+                ungraded=next((grade.detail for grade in grades if grade.score is None), ""),
             )
             for group, completions in zip(groups, found, strict=True)
         ]
@@ -180,7 +178,7 @@ def rollouts_for(
 
 def sampling_check(rollouts: Rollouts, model: Any, groups: Sequence[Group], precision: str) -> Check:
     """The sampler and the trainer agree on what the model says: else the policy gradient would be of another policy."""
-    few = rollouts.sampled(model, groups[:2], 0)
+    few = require_a_grade(rollouts.sampled(model, groups[:2], 0))
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -232,9 +230,12 @@ def _seed(run: int, step: int, prompt: str, completion: int) -> int:
     return int(low | (high & 0x7FFFFFFF) << 32)
 
 
-def _require_a_grade(grades: Sequence[Graded]) -> None:
-    if grades and all(grade.score is None for grade in grades):
+def require_a_grade(groups: Sequence[Group]) -> Sequence[Group]:
+    """The sampled `groups`. Raises TrainingFailed when not one of their completions could be graded."""
+    rewards = [reward for group in groups for reward in group.rewards]
+    if rewards and all(reward is None for reward in rewards):
         raise TrainingFailed(
-            f"Not one of {len(grades)} answers could be graded: {grades[0].detail}",
+            f"Not one of {len(rewards)} answers could be graded: {groups[0].ungraded}",
             hint="Try the grader on a row: tunesmith graders run GRADER --answer TEXT --item ROW",
         )
+    return groups

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
-import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
-from importlib.metadata import version
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,17 +25,18 @@ from tunesmith.train import attention, selfchecks
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
+from tunesmith.train.environment import environment
 from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
 from tunesmith.train.fit import fit
 from tunesmith.train.forward import Batching
 from tunesmith.train.groups import OBJECTIVES, behind, groups_of, require_shape
 from tunesmith.train.identities import identity_checks
-from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop import LoopOptions, Training, run_steps
 from tunesmith.train.memory import Memory, PeakWatch, memory_of
-from tunesmith.train.metrics import MetricsLog
+from tunesmith.train.metrics import MetricsLog, Unlogged
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
+from tunesmith.train.parallel.team import Alone, Team
 from tunesmith.train.placement import Placement, placement_of, reproducible
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.reference import keep_references, with_references
@@ -62,11 +60,11 @@ _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
 
 class _Place(NamedTuple):
-    """Where a run lies, the digest of all that makes it, and who may ask it to stop."""
+    """Where a run lies, the digest of all that makes it, and who trains it."""
 
     folder: Path
     digest: str
-    interruption: Interruption
+    team: Team
 
 
 def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
@@ -76,7 +74,7 @@ def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
             TRAIN_VERSION,
             given.base.digest,
             given.dataset.manifest.digest,
-            spec.model_dump(mode="json", exclude={"device", "attention"}),
+            spec.model_dump(mode="json", exclude={"device", "attention", "parallel"}),
             *placement_of(spec).digested,
             *_plugin(OBJECTIVES, spec.objective, Objective).depends_on(given.home),
         ]
@@ -95,31 +93,49 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
     """
     folder, digest = run_folder(spec, given)
     folder.mkdir(parents=True, exist_ok=True)
-    interruption = Interruption()
-    with only_process(folder), plain_disk_errors(folder), interruption.listening():
+    team = given.team or Alone()
+    interruption = team.interruption
+    with only_process(folder) if team.leads else nullcontext(), plain_disk_errors(folder), interruption.listening():
         finished = finished_run(folder)
         if finished:
             progress.say(f"reusing the finished run {folder.name}")
             return finished.model_copy(update={"path": str(folder)})
-        if not (folder / ENVIRONMENT_FILE).is_file():
-            (folder / ENVIRONMENT_FILE).write_text(json.dumps(_environment(), indent=2))
+        if team.leads and not (folder / ENVIRONMENT_FILE).is_file():
+            (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment(), indent=2))
         tracked = track(spec)
+        team.require(tracked)
         placement = placement_of(tracked)
         with reproducible(placement.device, progress):
             prepared = _prepare(tracked, given, folder, placement, progress)
-            state = _run(tracked, prepared, _Place(folder, digest, interruption), progress)
-            record = finish(prepared, state, given, folder)
-        if ignored := unread(tracked):
-            raise RecipeError([Problem("was accepted but not applied", field=f"train.{name}") for name in ignored])
-        write_record(record, folder)
-        return record
+            state = _run(tracked, prepared, _Place(folder, digest, team), progress)
+            return team.choose(lambda: _record(tracked, prepared, state, given, folder))
+
+
+def _record(
+    tracked: TrainSpec, prepared: Prepared, state: TrainedState, given: TrainingInput, folder: Path
+) -> RunRecord:
+    """The record of a run that learned and whose every option was applied; from then on the run is finished."""
+    team = given.team or Alone()
+    model = team.regathered(prepared.model, lambda: _wrapped_anew(tracked, prepared, given))
+    record = finish(prepared._replace(model=model), state, given, folder)
+    if ignored := unread(tracked):
+        raise RecipeError([Problem("was accepted but not applied", field=f"train.{name}") for name in ignored])
+    write_record(record, folder)
+    return record
+
+
+def _wrapped_anew(spec: TrainSpec, prepared: Prepared, given: TrainingInput) -> Any:
+    device, precision, attention_name = placement_of(spec)
+    base = load_base(given.base.path, precision, attention=attention_name, device=device)
+    return prepared.method.wrap(base, spec.seed)
 
 
 def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Placement, progress: Progress) -> Prepared:
     """Model, rows and objective, proven on the first rows, with what the run settles once."""
-    settled, watch, precision = read_settled(folder), PeakWatch(memory_of(placement.device)), placement.precision
+    team, precision = given.team or Alone(), placement.precision
+    settled, watch = team.choose(lambda: read_settled(folder)), PeakWatch(memory_of(placement.device, team.local_size))
     if settled:
-        torch.set_num_threads(settled.threads)
+        torch.set_num_threads(max(1, settled.threads // team.local_size))
         placement.announce_move(settled.device, progress)
     renderer = Renderer(given.base.path)
     objective = _plugin(OBJECTIVES, spec.objective, Objective)
@@ -154,7 +170,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
     # Noise on the embeddings changes what the frozen layers say at every step; sampled rows are not known beforehand.
     can_keep = not rollouts and not objective.needs.embedding_noise and (settled is None or settled.keeps_trunk)
-    if can_keep and (settled is not None or _trunk_fits(model, rows, watch.memory, progress)):
+    if can_keep and (settled is not None or team.choose(lambda: _trunk_fits(model, rows, watch.memory, progress))):
         trunk = Trunk(model, rows, progress)
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
@@ -164,8 +180,9 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled, watch)
     prepared = prepared._replace(name_row=given.dataset.name_row, rollouts=rollouts)
     if settled is None:
-        prepared = prepared._replace(settled=_settle(spec, prepared, first, folder, progress))
-    return _referred(prepared, spec.batching, folder, progress)
+        room = team.choose(lambda: _settle(spec, prepared, first, (team, folder), progress))
+        prepared = prepared._replace(settled=room)
+    return team.leader_first(lambda: _referred(prepared, spec.batching, folder, progress))
 
 
 def _referred(prepared: Prepared, batching: Batching, folder: Path, progress: Progress) -> Prepared:
@@ -182,60 +199,64 @@ def _referred(prepared: Prepared, batching: Batching, folder: Path, progress: Pr
 
 
 def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress) -> TrainedState:
-    settled, folder, digest = prepared.settled, place.folder, place.digest
+    settled, folder, digest, team = prepared.settled, place.folder, place.digest, place.team
     if settled is None:
         raise TrainingFailed("The run has not settled how it is computed.")
     fresh = prepared.method.start(prepared.model)
-    resume = checkpoints.latest(folder / "checkpoints", digest, progress) or 0
-    trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers]
+    resume = team.choose(lambda: checkpoints.latest(folder / "checkpoints", digest, progress) or 0)
+    saved = checkpoints.read(folder / "checkpoints", resume) if resume else None
+    if saved:
+        load_adapter_state(prepared.model, saved.adapter)
+        prepared.method.load_extra_state(prepared.model, saved.method)
+        progress.say(f"resuming after step {resume} of {prepared.plan.steps}")
+    team.shard(prepared.model)
+    trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers if team.leads]
     groups = prepared.method.parameter_groups(prepared.model)
+    optimizer = make_optimizer(groups, spec.learning_rate, spec.weight_decay, spec.optimizer)
+    if saved:
+        load_optimizer_tensors(optimizer, team.parted(saved.optimizer, optimizer))
     with ExitStack() as stack:
         tracked_run = TrackedRun(folder, resume, _flat(spec.model_dump(mode="json"), "train"))
         sinks = [stack.enter_context(tracker.open(tracked_run)) for tracker in trackers]
         training = Training(
             options=LoopOptions.of(spec, max(settled.accumulate, spec.accumulate)),
             model=prepared.model,
-            optimizer=make_optimizer(groups, spec.learning_rate, spec.weight_decay, spec.optimizer),
+            optimizer=optimizer,
             method=prepared.method,
             objective=prepared.objective,
             plan=prepared.plan,
             groups=prepared.groups,
             validation=prepared.validation,
-            metrics=MetricsLog(folder, sinks, resume),
+            metrics=MetricsLog(folder, sinks, resume) if team.leads else Unlogged(),
             checkpoints=folder / "checkpoints",
             trunk=prepared.trunk,
             name_row=prepared.name_row,
-            interruption=place.interruption,
+            interruption=team.interruption,
             rollouts=prepared.rollouts,
+            team=team,
         )
-        state = run_steps(training, _restore(training, resume, digest, progress), progress)
+        stack.enter_context(team.stepping())
+        state = run_steps(training, saved.state if saved else CheckpointState(run_digest=digest, step=0), progress)
     return TrainedState(state, fresh)
 
 
-def _settle(spec: TrainSpec, prepared: Prepared, first: Sequence[Group], folder: Path, progress: Progress) -> Settled:
-    room = fit(spec, prepared, first)
+def _settle(
+    spec: TrainSpec, prepared: Prepared, first: Sequence[Group], place: tuple[Team, Path], progress: Progress
+) -> Settled:
+    team, folder = place
+    shared = spec.model_copy(update={"accumulate": min(max(spec.accumulate, team.size), spec.batch_size)})
+    room = fit(shared, prepared, first, team.parts)
     progress.say(str(room))
     settled = Settled(
         accumulate=room.accumulate,
         keeps_trunk=prepared.trunk is not None,
-        threads=torch.get_num_threads(),
+        threads=torch.get_num_threads() * team.local_size,
         device=describe(device_of(prepared.model)),
         resident_bytes=room.resident_bytes,
         predicted_peak_bytes=room.predicted_peak_bytes,
     )
     write_settled(folder, settled)
     return settled
-
-
-def _restore(training: Training, step: int, digest: str, progress: Progress) -> CheckpointState:
-    if not step:
-        return CheckpointState(run_digest=digest, step=0)
-    saved = checkpoints.read(training.checkpoints, step)
-    load_adapter_state(training.model, saved.adapter)
-    load_optimizer_tensors(training.optimizer, saved.optimizer)
-    training.method.load_extra_state(training.model, saved.method)
-    progress.say(f"resuming after step {step} of {training.plan.steps}")
-    return saved.state
 
 
 def _trunk_fits(model: Any, rows: Sequence[Rendered], memory: Memory, progress: Progress) -> bool:
@@ -260,23 +281,3 @@ def _flat(value: Any, name: str) -> dict[str, Parameter]:
     if isinstance(value, dict):
         return {key: inner for part in value for key, inner in _flat(value[part], f"{name}.{part}").items()}
     return {name: json.dumps(value) if isinstance(value, list) else value}
-
-
-def _environment() -> dict[str, Any]:
-    packages = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "tunesmith")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": torch.cpu.get_capabilities().get("cpu_name", ""),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: _version(name) for name in packages},
-        "free_disk_bytes": shutil.disk_usage(Path.home()).free,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except ImportError:
-        return None

@@ -18,6 +18,7 @@ __all__ = [
     "EvaluateSpec",
     "GateSpec",
     "ModelSpec",
+    "ParallelSpec",
     "PluginSpec",
     "PrepareSpec",
     "Recipe",
@@ -131,6 +132,20 @@ class PrepareSpec(Value):
     max_drop_rate: Fraction = 0.1
 
 
+class ParallelSpec(Value):
+    """How a run on several processes is spread over them (`tunesmith train --processes N`, or torchrun); it is no part
+    of what is trained, so a run may go on with another number of processes or another strategy.
+
+    `ddp`: every process holds the model, gradients are added. `fsdp`: weights, gradients and moments are spread over
+    the processes (FSDP2), for the methods full and freeze. A process that gives no sign of life for `silence_seconds`
+    ends the run; one that lives but does not come to a collective does so after `wait_seconds`.
+    """
+
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    silence_seconds: float = Field(default=60.0, ge=1.0, allow_inf_nan=False)
+    wait_seconds: float = Field(default=1800.0, ge=1.0, allow_inf_nan=False)
+
+
 class TrainSpec(Value):
     """How the model is tuned.
 
@@ -166,6 +181,7 @@ class TrainSpec(Value):
     checkpoint_every: int = Field(default=20, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     patience: int = Field(default=0, ge=0)
+    parallel: ParallelSpec = ParallelSpec()
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> TrainSpec:

@@ -1,0 +1,89 @@
+"""A process of several that dies or freezes ends all of them, by name; a signal stops all after the same step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.invariant.runs import write_recipe
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(recipe: Path, home: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "TUNESMITH_HOME": str(home)}
+    command = [sys.executable, "-m", "tunesmith.cli.main", "train", str(recipe), "--processes", "2"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def rank_processes(launcher: subprocess.Popen[str]) -> dict[int, psutil.Process]:
+    children = psutil.Process(launcher.pid).children()
+    return {int(child.environ()["RANK"]): child for child in children}
+
+
+def metrics(home: Path) -> list[dict[str, Any]]:
+    (file,) = home.glob("runs/*/metrics.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(f'"step": {step},' in file.read_text() for file in home.glob("runs/*/metrics.jsonl")):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"the run never reached step {step}: {process.communicate()[1]}")
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_job_and_is_named(tmp_path: Path, tiny: Path) -> None:
+    launcher = start(write_recipe(tmp_path, tiny, epochs=400), tmp_path / "home")
+    wait_for_step(tmp_path / "home", launcher, 5)
+    processes = rank_processes(launcher)
+    processes[1].kill()
+    killed = time.monotonic()
+    _, errors = launcher.communicate(timeout=60)
+    assert time.monotonic() - killed < 20
+    assert launcher.returncode == 1
+    assert f"Rank 1 (process {processes[1].pid}) was killed by SIGKILL" in errors
+    assert "Traceback" not in errors
+    assert not any(process.is_running() for process in processes.values())
+
+
+@pytest.mark.slow
+def test_a_frozen_rank_is_named_with_the_collective_that_waits_for_it(tmp_path: Path, tiny: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny, epochs=400, parallel={"silence_seconds": 3})
+    launcher = start(recipe, tmp_path / "home")
+    wait_for_step(tmp_path / "home", launcher, 5)
+    processes = rank_processes(launcher)
+    processes[1].suspend()
+    frozen = time.monotonic()
+    _, errors = launcher.communicate(timeout=60)
+    assert time.monotonic() - frozen < 30
+    assert launcher.returncode == 1
+    assert "Rank 1 gave no sign of life for 3 s" in errors
+    assert "Rank 0 waits for it in: sum of" in errors
+    assert not any(process.is_running() for process in processes.values())
+
+
+@pytest.mark.slow
+def test_asked_to_stop_all_ranks_stop_after_the_same_step(tmp_path: Path, tiny: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny, epochs=400, checkpoint_every=10_000)
+    launcher = start(recipe, tmp_path / "home")
+    wait_for_step(tmp_path / "home", launcher, 8)
+    launcher.send_signal(signal.SIGTERM)
+    _, errors = launcher.communicate(timeout=60)
+    assert launcher.returncode == 143, errors
+    assert "Stopped by SIGTERM after step" in errors
+    assert "a checkpoint is saved" in errors
+    last = max(line["step"] for line in metrics(tmp_path / "home"))
+    assert list((tmp_path / "home").glob(f"runs/*/checkpoints/step-{last:06d}/state.json"))
