@@ -105,6 +105,7 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
         tracked = track(spec)
         team.require(tracked)
         placement = placement_of(tracked)
+        placement = placement._replace(device=team.own_device(placement.device))
         with reproducible(placement.device, progress):
             prepared = _prepare(tracked, given, folder, placement, progress)
             state = _run(tracked, prepared, _Place(folder, digest, team), progress)

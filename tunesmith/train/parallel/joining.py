@@ -39,9 +39,9 @@ def _group(place: Place, spec: ParallelSpec) -> Iterator[Team]:
     try:
         store = connect(place, spec.wait_seconds, hosts=place.hosts_store)
         watch.start()
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local_rank % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
             backend, store=dist.PrefixStore("group", store), rank=place.rank, world_size=place.size, timeout=limit
         )

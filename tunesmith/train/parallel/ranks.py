@@ -40,6 +40,13 @@ class Ranks(Team):
         self.seed: tuple[int, ...] = (place.rank,)
         self.interruption: AgreedInterruption = AgreedInterruption()
         self.watch = watch
+        self._local_rank = place.local_rank
+
+    def own_device(self, device: torch.device) -> torch.device:
+        """Each rank of a machine has a GPU of its own, as long as there are enough."""
+        if device.type != "cuda":
+            return device
+        return torch.device("cuda", self._local_rank % torch.cuda.device_count())
 
     def require(self, spec: TrainSpec) -> None:
         """Copies train every method and objective."""

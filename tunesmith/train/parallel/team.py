@@ -52,6 +52,10 @@ class Team(ABC):
         """Over how many processes the optimizer's moments are spread."""
         return 1
 
+    def own_device(self, device: torch.device) -> torch.device:
+        """Which of the devices of the kind of `device` this process computes on."""
+        return device
+
     @property
     def leads(self) -> bool:
         """Whether this process writes files and speaks for all."""
