@@ -80,7 +80,7 @@ def test_nothing_helps_when_the_model_alone_does_not_fit(tiny: Path) -> None:
 def test_a_run_that_does_not_fit_is_refused_before_its_first_step(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(memory, "available_bytes", lambda processes: 1 << 20)
     with pytest.raises(TrainingFailed, match="would not fit into memory") as caught:
         run(tmp_path, tiny)
     assert "No single change of the recipe is enough" in (caught.value.hint or "")
