@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,27 @@ import pytest
 from tests.invariant.runs import write_recipe
 
 ROOT = Path(__file__).parents[2]
+Start = Callable[[Path, Path], subprocess.Popen[str]]
 
 
-def start(recipe: Path, home: Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a job of two ranks; whatever the test does, none of its processes outlives it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(recipe: Path, home: Path) -> subprocess.Popen[str]:
+        started.append(launch(recipe, home))
+        return started[-1]
+
+    yield begin
+    for launcher in started:
+        if launcher.poll() is None:
+            for process in (*psutil.Process(launcher.pid).children(recursive=True), launcher):
+                process.kill()
+            launcher.communicate()
+
+
+def launch(recipe: Path, home: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "TUNESMITH_HOME": str(home)}
     command = [sys.executable, "-m", "tunesmith.cli.main", "train", str(recipe), "--processes", "2"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -45,7 +64,7 @@ def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_job_and_is_named(tmp_path: Path, tiny: Path) -> None:
+def test_a_killed_rank_ends_the_job_and_is_named(tmp_path: Path, tiny: Path, start: Start) -> None:
     launcher = start(write_recipe(tmp_path, tiny, epochs=400), tmp_path / "home")
     wait_for_step(tmp_path / "home", launcher, 5)
     processes = rank_processes(launcher)
@@ -60,7 +79,7 @@ def test_a_killed_rank_ends_the_job_and_is_named(tmp_path: Path, tiny: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_frozen_rank_is_named_with_the_collective_that_waits_for_it(tmp_path: Path, tiny: Path) -> None:
+def test_a_frozen_rank_is_named_with_the_collective_that_waits_for_it(tmp_path: Path, tiny: Path, start: Start) -> None:
     recipe = write_recipe(tmp_path, tiny, epochs=400, parallel={"silence_seconds": 3})
     launcher = start(recipe, tmp_path / "home")
     wait_for_step(tmp_path / "home", launcher, 5)
@@ -76,7 +95,7 @@ def test_a_frozen_rank_is_named_with_the_collective_that_waits_for_it(tmp_path: 
 
 
 @pytest.mark.slow
-def test_asked_to_stop_all_ranks_stop_after_the_same_step(tmp_path: Path, tiny: Path) -> None:
+def test_asked_to_stop_all_ranks_stop_after_the_same_step(tmp_path: Path, tiny: Path, start: Start) -> None:
     recipe = write_recipe(tmp_path, tiny, epochs=400, checkpoint_every=10_000)
     launcher = start(recipe, tmp_path / "home")
     wait_for_step(tmp_path / "home", launcher, 8)

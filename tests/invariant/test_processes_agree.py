@@ -129,7 +129,7 @@ def test_two_processes_train_and_resume_what_one_does(
         # Its metrics are means over a piece's tokens, so both cut the steps in the same way.
         distill = {"objective": {"name": "distill", "teacher": str(teacher)}, "accumulate": 2}
         recipes.append(write(tmp_path / "distill", tiny, SFT, **distill))
-        recipes.append(policy_runs.write_recipe(tmp_path / "grpo", tiny, method={"name": "lora"}, epochs=1))
+        recipes.append(policy_runs.write_recipe(tmp_path / "grpo", tiny, method={"name": "lora", "rank": 8}))
     rank_runs.train([*recipes, late], "one")
     stopped(late, "one", "several")
     train_on_two([*recipes, late], monkeypatch)

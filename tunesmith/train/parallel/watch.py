@@ -42,29 +42,32 @@ class _Seen:
     when: float = 0.0
 
 
-class Watch(threading.Thread):
+class Watch:
     """Gives signs and looks for those of others. `at` is where the main thread is, `waits` the collective it is in."""
 
     def __init__(self, place: Place, silence_seconds: float) -> None:
-        super().__init__(name="tunesmith-watch", daemon=True)
         self.at, self.waits = "starting", ""
         self._place, self._silence = place, silence_seconds
         self._beat = min(1.0, silence_seconds / 5)
         self._parent = os.getppid()
         self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tunesmith-watch", daemon=True)
         self._seen = {rank: _Seen() for rank in range(place.size) if rank != place.rank}
+
+    def start(self) -> None:
+        """Begin to give signs and to look for the others'."""
+        self._thread.start()
 
     def end(self) -> None:
         """Stop watching: the work is done, or this process fails on its own."""
         self._ended.set()
 
-    def run(self) -> None:
-        """Until `end`: give a sign, look for the others', judge."""
+    def _run(self) -> None:
         try:
             self._watch()
         except RuntimeError as error:
             if not self._ended.is_set():
-                self._stop(
+                self._exit(
                     f"The run's store on rank 0 has not answered for {self._silence:g} s ({_first_line(error)})."
                 )
 
@@ -99,9 +102,9 @@ class Watch(threading.Thread):
         places = "; ".join(f"rank {rank} was last seen at {self._seen[rank].sign.partition(' ')[2]}" for rank in silent)
         who = " and ".join(f"rank {rank}" for rank in silent)
         waits = f" Rank {self._place.rank} waits for it in: {self.waits} ({self.at})." if self.waits else ""
-        self._stop(f"{who.capitalize()} gave no sign of life for {self._silence:g} s; {places}.{waits}")
+        self._exit(f"{who.capitalize()} gave no sign of life for {self._silence:g} s; {places}.{waits}")
 
-    def _stop(self, message: str) -> None:
+    def _exit(self, message: str) -> None:
         """End this process from here: its main thread may be inside a collective that never returns."""
         hint = "The last checkpoint is kept; the same command resumes. train.parallel.silence_seconds is the patience."
         send(Report(rank=self._place.rank, kind="stalled", message=message, hint=hint), self._place.reports)
