@@ -22,6 +22,9 @@ from tunesmith.train.parallel.launch import launch
 
 SFT = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": ("red", "green", "blue")[i % 3]} for i in range(14)]
 STOPPED_AFTER = 3
+ACCURACY = ("reward_accuracy", "validation_reward_accuracy")
+# Timings, and how often one number is above another: at the start both are the same up to rounding.
+NOT_COMPARED = frozenset({"tokens_per_second", "computed_tokens_per_second", "peak_bytes", *ACCURACY})
 Case = tuple[list[dict[str, Any]], dict[str, Any]]
 
 # Sampling needs a grader and distillation a teacher: they are made below.
@@ -90,7 +93,7 @@ def assert_same_curve(got: Path, expected: Path) -> None:
     left, right = metrics(got), metrics(expected)
     assert [line["step"] for line in left] == [line["step"] for line in right]
     for ours, theirs in zip(left, right, strict=True):
-        for name in set(theirs) - {"tokens_per_second", "computed_tokens_per_second", "peak_bytes"}:
+        for name in set(theirs) - NOT_COMPARED:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-4), (got, ours["step"], name)
 
 

@@ -52,7 +52,7 @@ def _group(place: Place, spec: ParallelSpec) -> Iterator[Team]:
     team = Shards(place, watch) if spec.strategy == "fsdp" else Ranks(place, watch)
     try:
         yield team
-        team.at("the end")
+        watch.end()  # the first to leave must not look frozen to the last
         with team.collective("farewell"):
             dist.barrier()
     finally:

@@ -67,9 +67,7 @@ class Watch:
             self._watch()
         except RuntimeError as error:
             if not self._ended.is_set():
-                self._exit(
-                    f"The run's store on rank 0 has not answered for {self._silence:g} s ({_first_line(error)})."
-                )
+                self._exit(f"Rank 0, which keeps the run's store, does not answer: {_first_line(error)}")
 
     def _watch(self) -> None:
         store, count, slept = connect(self._place, self._silence), 0, time.monotonic()
