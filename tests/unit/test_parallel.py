@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -10,16 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from tunesmith.errors import Interrupted, PeerLost, RecipeError, TrainingFailed
+from tunesmith.errors import Interrupted, MissingDependency, PeerLost, RecipeError, TrainingFailed
 from tunesmith.train.objective import Group
 from tunesmith.train.parallel.agreement import AgreedInterruption
 from tunesmith.train.parallel.launch import Ended, cause, environment_of, failure
+from tunesmith.train.parallel.on_ray import launch_on_ray
 from tunesmith.train.parallel.place import Place, place_of, require_alone
 from tunesmith.train.parallel.ranks import Ranks
 from tunesmith.train.parallel.reports import Report, read_reports, report_of, send
 from tunesmith.train.parallel.sharding import Shards
 from tunesmith.train.parallel.team import Alone
 from tunesmith.train.parallel.watch import Watch
+from tunesmith.train.parallel.zero import zero_config
 from tunesmith.types.recipe import TrainSpec
 
 TORCHRUN = {
@@ -175,3 +178,56 @@ def test_ranks_with_shards_all_make_the_same_number_of_passes(count, accumulate)
     counted = [group.id for pieces in found for piece in pieces if piece.counts for group in piece.groups]
     assert counted == [str(index) for index in range(count)]
     assert all(piece.groups for pieces in found for piece in pieces)
+
+
+def zero(strategy: str, **changes: object) -> TrainSpec:
+    how = {"strategy": strategy, "offload": changes.pop("offload", False)}
+    return TrainSpec.model_validate({"parallel": how, "batch_size": 16, **changes})
+
+
+def test_the_configuration_of_deepspeed_is_the_recipe():
+    """16 rows in 4 pieces on 2 processes: 2 pieces of 4 rows on each, 2 x 2 x 4 = 16."""
+    spec = zero("zero3", offload=True, accumulate=4, learning_rate=2e-4, weight_decay=0.1, max_grad_norm=0.5)
+    assert zero_config(spec, "bfloat16", 2) == {
+        "train_batch_size": 16,
+        "train_micro_batch_size_per_gpu": 4,
+        "gradient_accumulation_steps": 2,
+        "gradient_clipping": 0.5,
+        "bf16": {"enabled": True},
+        "communication_data_type": "fp32",
+        "zero_optimization": {
+            "stage": 3,
+            "contiguous_gradients": True,
+            "offload_optimizer": {"device": "cpu", "pin_memory": True},
+            "offload_param": {"device": "cpu", "pin_memory": True},
+        },
+        "optimizer": {
+            "type": "AdamW",
+            "params": {"lr": 2e-4, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1},
+        },
+    }
+    second = zero_config(zero("zero2", offload=True), "float32", 4)
+    assert second["zero_optimization"]["stage"] == 2
+    assert "offload_param" not in second["zero_optimization"]
+    assert (second["train_micro_batch_size_per_gpu"], second["bf16"]) == (4, {"enabled": False})
+    assert "offload_optimizer" not in zero_config(zero("zero3"), "float32", 4)["zero_optimization"]
+    with pytest.raises(RecipeError, match=r"16 rows cannot be cut into 1 equal piece.* on each of 3 .* set it to 15"):
+        zero_config(zero("zero2"), "float32", 3)
+
+
+def test_zero_is_refused_and_nothing_else_is_done_instead(monkeypatch):
+    for team in (Alone(), ranks(2)[0]):
+        with pytest.raises(MissingDependency, match="zero2 needs the package 'deepspeed'"):
+            team.require(zero("zero2"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(RecipeError, match=r"'zero3' is not trained by this version(.|\n)*\"stage\": 3"):
+        Alone().require(zero("zero3", precision="float32"))
+    with pytest.raises(ValueError, match="offload has no effect with the strategy fsdp"):
+        zero("fsdp", offload=True)
+
+
+def test_ray_is_asked_for_by_name_when_it_is_missing(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match="--ray needs the package 'ray'") as missing:
+        launch_on_ray(["true"], 2)
+    assert missing.value.hint == "pip install 'tunesmith[ray]'"

@@ -138,12 +138,21 @@ class ParallelSpec(Value):
 
     `ddp`: every process holds the model, gradients are added. `fsdp`: weights, gradients and moments are spread over
     the processes (FSDP2), for the methods full and freeze. A process that gives no sign of life for `silence_seconds`
-    ends the run; one that lives but does not come to a collective does so after `wait_seconds`.
+    ends the run; one that lives but does not come to a collective does so after `wait_seconds`. `zero2` and `zero3`
+    name DeepSpeed's ZeRO, with moments (zero3: and weights) in the host's memory when `offload` is set; this version
+    refuses to train with them.
     """
 
-    strategy: Literal["ddp", "fsdp"] = "ddp"
+    strategy: Literal["ddp", "fsdp", "zero2", "zero3"] = "ddp"
+    offload: bool = False
     silence_seconds: float = Field(default=60.0, ge=1.0, allow_inf_nan=False)
     wait_seconds: float = Field(default=1800.0, ge=1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _offload_has_a_meaning(self) -> ParallelSpec:
+        if self.offload and not self.strategy.startswith("zero"):
+            raise ValueError(f"offload has no effect with the strategy {self.strategy}; choose zero2 or zero3")
+        return self
 
 
 class TrainSpec(Value):

@@ -20,7 +20,7 @@ from tunesmith.errors import PeerLost, TrainingFailed
 from tunesmith.train.objective import Group
 from tunesmith.train.parallel.agreement import AgreedInterruption
 from tunesmith.train.parallel.place import Place
-from tunesmith.train.parallel.team import Piece, Team, read_all
+from tunesmith.train.parallel.team import Piece, Team, require_strategy
 from tunesmith.train.parallel.watch import Watch
 from tunesmith.train.plan import split_evenly
 from tunesmith.types.recipe import TrainSpec
@@ -50,7 +50,7 @@ class Ranks(Team):
 
     def require(self, spec: TrainSpec) -> None:
         """Copies train every method and objective."""
-        read_all(spec.parallel)
+        require_strategy(spec, self.size)
 
     def at(self, place: str) -> None:
         """Tell the watchdog."""

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.objective import Group
+from tunesmith.train.parallel.zero import refuse_zero
 from tunesmith.train.plan import split_evenly
 from tunesmith.types.recipe import ParallelSpec, TrainSpec
 
-__all__ = ["Alone", "Piece", "Team", "read_all"]
+__all__ = ["Alone", "Piece", "Team", "require_strategy"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,7 +125,7 @@ class Alone(Team):
 
     def require(self, spec: TrainSpec) -> None:
         """Everything can be trained alone, whatever strategy more processes would follow."""
-        read_all(spec.parallel)
+        require_strategy(spec, 1)
 
     def at(self, place: str) -> None:
         """Nobody asks."""
@@ -168,9 +169,12 @@ class Alone(Team):
         return tensors
 
 
-def read_all(spec: ParallelSpec) -> None:
-    """Count every field of a tracked `spec` as read: the launcher and `joined` applied them before tracking began, and
-    to a lone process they say how it would be spread.
+def require_strategy(spec: TrainSpec, processes: int) -> None:
+    """Raise RecipeError or MissingDependency for a strategy that is not trained here.
+
+    Counts every field of a tracked spec's `parallel` as read: `joined` applied them before tracking began, and to a
+    lone process they say how it would be spread.
     """
+    refuse_zero(spec, processes)
     for name in ParallelSpec.model_fields:
-        getattr(spec, name)
+        getattr(spec.parallel, name)

@@ -10,9 +10,10 @@ import json
 from typing import Any
 
 from tunesmith.errors import MissingDependency, Problem, RecipeError
+from tunesmith.train.placement import placement_of
 from tunesmith.types.recipe import TrainSpec
 
-__all__ = ["STAGES", "require_deepspeed", "zero_config"]
+__all__ = ["STAGES", "refuse_zero", "zero_config"]
 
 STAGES = ("zero2", "zero3")
 
@@ -53,19 +54,21 @@ def zero_config(spec: TrainSpec, precision: str, processes: int) -> dict[str, An
     }
 
 
-def require_deepspeed(spec: TrainSpec, precision: str, processes: int) -> None:
-    """Refuse a recipe that asks for ZeRO: nothing of it is trained in another way in silence.
+def refuse_zero(spec: TrainSpec, processes: int) -> None:
+    """Refuse a recipe that asks for ZeRO: nothing of it is trained in another way in silence. Others pass.
 
     Raises:
         MissingDependency: DeepSpeed is not installed.
         RecipeError: it is, but this version writes its configuration only, which the error shows.
     """
     strategy = spec.parallel.strategy
+    if strategy not in STAGES:
+        return
     if importlib.util.find_spec("deepspeed") is None:
         raise MissingDependency(
             f"train.parallel.strategy {strategy} needs the package 'deepspeed', which is not installed.",
             hint="Set train.parallel.strategy: fsdp, which spreads weights, gradients and moments with PyTorch alone.",
         )
-    config = json.dumps(zero_config(spec, precision, processes), indent=2)
+    config = json.dumps(zero_config(spec, placement_of(spec).precision, processes), indent=2)
     message = f"{strategy!r} is not trained by this version, which only writes DeepSpeed's configuration:\n{config}\n"
     raise RecipeError([Problem(message, field="train.parallel.strategy", fix="set it to fsdp")])
