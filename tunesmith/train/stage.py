@@ -203,7 +203,7 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
     settled, folder, digest, team = prepared.settled, place.folder, place.digest, place.team
     if settled is None:
         raise TrainingFailed("The run has not settled how it is computed.")
-    fresh = prepared.method.start(prepared.model)
+    fresh = prepared.method.start(prepared.model) if team.leads else {}
     resume = team.choose(lambda: checkpoints.latest(folder / "checkpoints", digest, progress) or 0)
     saved = checkpoints.read(folder / "checkpoints", resume) if resume else None
     if saved:
