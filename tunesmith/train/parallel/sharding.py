@@ -25,7 +25,7 @@ from tunesmith.models.parameters import decoder_layers
 from tunesmith.models.start import forget_start
 from tunesmith.train.forward import SHARDED, score_here
 from tunesmith.train.groups import OBJECTIVES
-from tunesmith.train.objective import Group
+from tunesmith.train.objective import Group, Needs, Objective
 from tunesmith.train.parallel.ranks import Ranks
 from tunesmith.train.parallel.team import Piece
 from tunesmith.train.plan import split_evenly
@@ -51,7 +51,8 @@ class Shards(Ranks):
             message = f"spreads whole weights, which {spec.method.name!r} does not train"
             fix = f"choose ddp, or train.method {' or '.join(METHODS)}"
             problems.append(Problem(message, field="train.parallel.strategy", fix=fix))
-        needs = plugins.load(OBJECTIVES, spec.objective.name).model_validate(spec.objective.options).needs
+        objective = plugins.load(OBJECTIVES, spec.objective.name).model_validate(spec.objective.options)
+        needs = objective.needs if isinstance(objective, Objective) else Needs()
         if needs.values or needs.teacher is not None:
             message = f"{spec.objective.name!r} puts a second model beside the first, which fsdp does not spread"
             problems.append(Problem(message, field="train.objective.name", fix="set train.parallel.strategy: ddp"))
