@@ -44,9 +44,12 @@ class Task(NamedTuple):
     steps: tuple[Sequence[Group], ...]
 
 
-def make_task(job: Job) -> Task:
-    """Prepare exactly the rows that `job` trains. Raises FileNotFoundError without the data set."""
-    workload = workload_of(job.workload)
+def make_task(job: Job, workload: Workload | None = None) -> Task:
+    """Prepare exactly the rows that `job` trains (of `workload`, or of the one it names).
+
+    Raises FileNotFoundError without the data set.
+    """
+    workload = workload or workload_of(job.workload)
     base = resolve_base(ModelSpec(base=str(job.base)), job.folder)
     renderer = Renderer(base.path)
     wanted = job.batch * job.steps

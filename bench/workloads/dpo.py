@@ -20,7 +20,7 @@ class Dpo(Workload):
 
     title = "dpo"
     wanted = Wanted(speed=5.0)
-    batch = 4
+    batch = 2
     max_tokens = 1024
     learning_rate = 5e-5
     peer = "dpo"

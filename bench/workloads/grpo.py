@@ -24,7 +24,7 @@ class Grpo(Workload):
 
     title = "grpo, learning step, group of 8"
     wanted = Wanted(speed=4.0)
-    batch = 2
+    batch = 1
     learning_rate = 5e-5
     peer = "grpo"
     compared = "gradient_norms"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.growth import AXES, MadeUp, exponent, picture
 from bench.ours import train_task
 from bench.side import Job, Result
 from bench.summary import Round, summary
@@ -18,6 +19,7 @@ from bench.task import make_task, write_tokens
 from bench.work import Peak, Shape, matrix_peak, shape_of, step_work
 from bench.workload import workload_names
 from tunesmith.train.objective import Group
+from tunesmith.train.tree import fold
 from tunesmith.types.conversation import Rendered
 
 WORKLOADS = ("chat", "disputes", "dpo", "full", "grpo", "gsm8k")
@@ -102,6 +104,26 @@ def test_work_by_hand() -> None:
     pairs = 3 * 4 * (1 + 2 + 3)
     assert step_work(shape, [group], 1, None) == (3, 3 * 6 * 6 + 6 * 10 + pairs)
     assert step_work(shape, [group], 1, 2) == (3, 3 * (4 * 6 + 6 * 2 * 5) + 4 * 10 + pairs)
+
+
+def test_growth_is_the_slope_between_logarithms(tmp_path: Path) -> None:
+    points = [{"size": size, "processor_seconds": 3 * size**1.5} for size in (1, 4, 16)]
+    assert exponent(points) == pytest.approx(1.5)
+    pytest.importorskip("matplotlib")
+    picture({"rank": {"points": points, "exponent": 1.5}}, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_made_up_rows_share_what_they_are_told(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    job = Job(workload="tree", base=tiny, data=tmp_path, folder=tmp_path / "made", batch=4, steps=3, warm_up=1)
+    sizes = []
+    for shared in (10, 4):
+        task = make_task(job, MadeUp(own=16 - shared, shared=shared))
+        rows = [row for groups in task.steps for group in groups for row in group.rows]
+        sizes.append((sum(len(row.token_ids) for row in rows), fold(rows).size))
+    assert sizes[0][1] < sizes[1][1] < sizes[1][0]
+    assert max(point.batch for point in AXES["batch"]) * 3 == len(MadeUp(own=4, shared=0).rows(tmp_path))
 
 
 def test_the_machine_has_a_peak() -> None:
