@@ -4,8 +4,8 @@
 
 Each point is a run of the train stage on made-up rows; its cost is the processor time of a step (user mode, all
 threads), which a busy machine changes little. The exponent is the slope of a line through log(cost) over log(size), by
-least squares. Along `tree` the rows stay as long and as many as they are and only share more: what grows is the count of
-nodes that are computed, not the tokens learned from.
+least squares. Along `tree` the rows stay as long and as many as they are and only share less: what grows is the number
+of nodes that are computed, not that of the tokens learned from.
 """
 
 from __future__ import annotations

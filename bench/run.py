@@ -21,6 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.neighbours import Neighbours
 from bench.side import Job, Result
 from bench.summary import Round, summary
 from bench.table import markdown, screen
@@ -82,6 +83,7 @@ def measure(name: str, given: argparse.Namespace, base: Path) -> dict[str, Any]:
 
 def _round(job: Job, peer_python: str, number: int) -> Round:
     """Our side, the machine's peak, the peer's side. Ours trains anew in each round: a finished run would be reused."""
+    neighbours = Neighbours()
     folder = job.folder / str(number)
     folder.mkdir()
     own = job.model_copy(update={"folder": folder})
@@ -92,7 +94,7 @@ def _round(job: Job, peer_python: str, number: int) -> Round:
     peak = Peak(**json.loads(_said([sys.executable, "-m", "bench.work", "--precision", job.precision])))
     peer = Result.model_validate_json(_said([peer_python, "-m", "bench.peer", str(own.file)]))
     _show("TRL", peer)
-    return Round(ours, peer, peak)
+    return Round(ours, peer, peak, neighbours.share())
 
 
 def _show(side: str, result: Result) -> None:

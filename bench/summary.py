@@ -21,6 +21,8 @@ class Round(NamedTuple):
     ours: Result
     peer: Result
     peak: Peak
+    others: float
+    """share of the processors that went to other work"""
 
 
 def summary(task: Task, job: Job, rounds: Sequence[Round], shape: Shape) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def summary(task: Task, job: Job, rounds: Sequence[Round], shape: Shape) -> dict
         "peak_share_by_processor": median(
             lambda r: operations / r.ours.processor_seconds / r.peak.per_processor_second
         ),
+        "others": median(lambda r: r.others),
         "compared": task.workload.compared,
         "largest_relative_difference": largest_difference(rounds[0], task.workload),
         "losses": {"ours": rounds[0].ours.losses, "trl": rounds[0].peer.losses},

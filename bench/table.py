@@ -69,10 +69,17 @@ def _cells(name: str, line: Mapping[str, Any]) -> Sequence[str]:
 def _note(name: str, line: Mapping[str, Any]) -> str:
     spread = ", ".join(f"{ratio:.2f}" for ratio in line["speed_ratios"])
     machine, computed = line["machine"], line["computed_tokens"]
+    timed = (
+        f"{line['rounds']} round(s) of {line['steps']} steps ({line['warm_up']} to warm up) of "
+        f"{line['examples_a_step']} examples; ratios {spread}; {line['effective_tokens']} tokens timed, for which we "
+        f"computed {computed['ours']} and TRL {computed['trl']}"
+    )
     return (
         f"- {name}: {line['measured']}, {machine['processor']}, {machine['cores']} cores, {line['precision']}, "
-        f"{line['rounds']} round(s) of {line['steps']} steps ({line['warm_up']} to warm up) of "
-        f"{line['examples_a_step']} examples; ratios {spread}; {line['effective_tokens']} tokens timed, of which "
-        f"{computed['ours']} computed by us, {computed['trl']} by TRL; peak "
-        f"{line['peak_operations_per_second'] / 1e9:.0f} GFLOP/s; compared: {line['compared'].replace('_', ' ')}"
+        f"{timed}; peak {line['peak_operations_per_second'] / 1e9:.0f} GFLOP/s; "
+        f"other work took {_share(line['others'])} of the processors; compared: {line['compared'].replace('_', ' ')}"
     )
+
+
+def _share(value: float | None) -> str:
+    return "an unmeasured part" if value is None else f"{value:.0%}"

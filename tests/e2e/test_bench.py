@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from bench.growth import AXES, MadeUp, exponent, picture
+from bench.growth import AXES, MadeUp, Point, exponent, measured, picture
+from bench.neighbours import Neighbours
 from bench.ours import train_task
 from bench.side import Job, Result
 from bench.summary import Round, summary
+from bench.table import markdown
 from bench.task import make_task, write_tokens
 from bench.work import Peak, Shape, matrix_peak, shape_of, step_work
 from bench.workload import workload_names
@@ -74,7 +76,7 @@ def test_our_side_is_the_train_stage_on_the_tokens_that_the_peer_gets(
     assert all(norm > 0 for norm in result.gradient_norms)
     assert result.processor_seconds > 0
     assert (result.before_seconds > 0) == (name == "dpo")
-    line = summary(task, job, [Round(result, result, Peak(1e12, 1e12))], shape_of(tiny))
+    line = summary(task, job, [Round(result, result, Peak(1e12, 1e12), 0.25)], shape_of(tiny))
     assert line["speed_ratio"] == line["memory_ratio"] == 1.0
     assert line["largest_relative_difference"] == 0.0
     assert line["computed_tokens"]["ours"] <= line["effective_tokens"] <= line["computed_tokens"]["trl"]
@@ -114,6 +116,13 @@ def test_growth_is_the_slope_between_logarithms(tmp_path: Path) -> None:
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_point_of_growth_is_a_run_of_the_train_stage(tiny: Path) -> None:
+    found = measured("rank", Point(batch=2, own=4, rank=2), tiny, "float32")
+    assert found["size"] == found["rank"] == 2
+    assert found["length"] * found["batch"] == found["effective_tokens"] >= found["tree"]
+    assert found["processor_seconds"] > 0
+
+
 def test_made_up_rows_share_what_they_are_told(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     job = Job(workload="tree", base=tiny, data=tmp_path, folder=tmp_path / "made", batch=4, steps=3, warm_up=1)
@@ -124,6 +133,24 @@ def test_made_up_rows_share_what_they_are_told(tiny: Path, tmp_path: Path) -> No
         sizes.append((sum(len(row.token_ids) for row in rows), fold(rows).size))
     assert sizes[0][1] < sizes[1][1] < sizes[1][0]
     assert max(point.batch for point in AXES["batch"]) * 3 == len(MadeUp(own=4, shared=0).rows(tmp_path))
+
+
+def test_a_line_becomes_a_row_of_the_page(tiny: Path, data: Path, tmp_path: Path) -> None:
+    job = job_for("grpo", tiny, data, tmp_path)
+    ours = Result(seconds=2.0, processor_seconds=3.0, peak_bytes=2**30, losses=(0.0,), gradient_norms=(1.0,))
+    peer = ours.model_copy(update={"seconds": 8.0, "processor_seconds": 9.0, "peak_bytes": 2**31})
+    line = summary(make_task(job), job, [Round(ours, peer, Peak(1e12, 1e12), 0.25)], shape_of(tiny))
+    page = markdown({"grpo": line | {"measured": "today", "machine": {"processor": "slow", "cores": 1}}})
+    (row,) = (text for text in page.splitlines() if text.startswith("| grpo"))
+    assert "| 4.00x | 4x | 3.00x |" in row
+    assert "| 1.0 | 2.0 | 0.50x | 0.5x | 0e+00 |" in row
+    assert "other work took 25% of the processors; compared: gradient norms" in page
+
+
+def test_neighbours_take_a_share() -> None:
+    watch = Neighbours()
+    assert sum(range(100_000)) > 0
+    assert 0.0 <= watch.share() <= 1.0
 
 
 def test_the_machine_has_a_peak() -> None:
