@@ -30,17 +30,19 @@ from tunesmith.models.device import resolve_device
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
 from tunesmith.prepare.stage import prepare as prepare_stage
-from tunesmith.progress import Progress
+from tunesmith.progress import Progress, Quiet
 from tunesmith.recipes import effective, track, unread
 from tunesmith.release.stage import ADAPTER_FOLDER
 from tunesmith.release.stage import release as release_stage
 from tunesmith.settings import Settings
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.train.finish import TrainingInput
+from tunesmith.train.grid import require_sound, train_grid
 from tunesmith.train.metrics import METRICS_FILE
 from tunesmith.train.parallel.joining import joined
 from tunesmith.train.parallel.team import Alone, Team
 from tunesmith.train.rollouts import Graded, Reward, Tools
+from tunesmith.train.shared import Shared
 from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
 from tunesmith.types.base import Value
@@ -50,8 +52,9 @@ from tunesmith.types.recipe import EvaluateSpec, PluginSpec, Recipe
 from tunesmith.types.release import Release
 from tunesmith.types.report import EvaluationReport
 from tunesmith.types.run import RunRecord
+from tunesmith.types.tuning import GridPoint, TuneReport
 
-__all__ = ["Outcome", "evaluate", "gate", "joined", "prepare", "release", "reward_of", "run", "train"]
+__all__ = ["Outcome", "evaluate", "gate", "joined", "prepare", "release", "reward_of", "run", "train", "tune"]
 
 RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"
@@ -87,12 +90,36 @@ def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress, 
     _refuse_unjudgeable(recipe)
     team = team or Alone()
     given = team.leader_first(lambda: _training_input(recipe, folder, settings, progress))
-    if team.leads:
+    return _train(recipe, given._replace(team=team), progress)
+
+
+def tune(points: Sequence[GridPoint], folder: Path, settings: Settings, progress: Progress) -> TuneReport:
+    """The finished runs of all grid points, each as `train` would give it, in one process on one base.
+
+    Their recipes differ in `train` only. Raises RecipeError with all problems before a weight is loaded; a point that
+    fails later is reported with the others.
+    """
+    recipe = points[0].recipe
+    _refuse_unjudgeable(recipe)
+    given = _training_input(recipe, folder, settings, progress)
+    require_sound(points, given)
+
+    def train_one(point: GridPoint, shared: Shared) -> RunRecord:
+        return _train(point.recipe, given._replace(tools=_tools(given.base), shared=shared), progress)
+
+    return train_grid(points, given, train_one, progress)
+
+
+def _train(recipe: Recipe, given: TrainingInput, progress: Progress) -> RunRecord:
+    if given.team is None or given.team.leads:
         place, _ = run_folder(recipe.train, given)
         place.mkdir(parents=True, exist_ok=True)
         (place / RECIPE_FILE).write_text(effective(recipe))
         (place / "dataset.json").write_text(given.dataset.manifest.model_dump_json(indent=2))
-    return train_stage(recipe.train, given._replace(team=team), progress)
+        grader = recipe.train.grader
+        if grader and (warning := asyncio.run(load_grader(grader.model_dump()).warning())):
+            progress.say(warning)
+    return train_stage(recipe.train, given, progress)
 
 
 def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> EvaluationReport:
@@ -142,7 +169,7 @@ def release(recipe: Recipe, folder: Path, settings: Settings, progress: Progress
 def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> Outcome:
     """All stages, and the report."""
     decision = gate(recipe, folder, settings, progress)
-    quiet = _Quiet(progress)
+    quiet = Quiet(progress)
     report = evaluate(recipe, folder, settings, quiet)
     record = train(recipe, folder, settings, quiet)
     manifest = prepare(recipe, folder, settings, quiet).manifest
@@ -156,22 +183,15 @@ def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) ->
     )
 
 
-class _Quiet:
-    """A progress that draws bars but does not say again what was reused."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.task = progress.task
-
-    def say(self, text: str) -> None:
-        """Say nothing."""
-
-
 def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> TrainingInput:
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
-    # Training knows neither engine nor graders; objectives that learn from rewards are given both here.
-    tools = Tools(Embedded().live_sampler(Renderer(base.path).stop_ids), reward_of)
-    return TrainingInput(recipe.name, base, dataset, settings.home, tools)
+    return TrainingInput(recipe.name, base, dataset, settings.home, _tools(base))
+
+
+def _tools(base: BaseFiles) -> Tools:
+    """Training knows neither engine nor graders; objectives that learn from rewards are given both here."""
+    return Tools(Embedded().live_sampler(Renderer(base.path).stop_ids), reward_of)
 
 
 def reward_of(choice: PluginSpec) -> Reward:

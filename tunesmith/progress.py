@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Progress", "Silent", "Task"]
+__all__ = ["Progress", "Quiet", "Silent", "Task"]
 
 
 class Task(Protocol):
@@ -28,6 +28,16 @@ class Progress(Protocol):
 
     def say(self, text: str) -> None:
         """Print one line for the person who watches."""
+
+
+class Quiet:
+    """A `Progress` that draws the bars of another one but says nothing, such as what was reused once more."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.task = progress.task
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
 
 
 class _SilentTask:

@@ -1,6 +1,6 @@
 """A small run with rewards on the tiny model, startable as a process of its own so that it can be killed.
 
-python -m tests.invariant.policy_runs HOME BASE
+python -m tests.invariant.policy_runs HOME BASE [TRAIN OPTIONS AS JSON]
 """
 
 from __future__ import annotations
@@ -66,4 +66,4 @@ def write_recipe(home: Path, base: Path, validation: float = 0.25, **changes: An
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    run(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))

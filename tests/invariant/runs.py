@@ -1,6 +1,6 @@
 """A small training run on the tiny model, startable as a process of its own so that it can be killed.
 
-python -m tests.invariant.runs HOME BASE [FIELD=VALUE ...]
+python -m tests.invariant.runs HOME BASE [TRAIN OPTIONS AS JSON]
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ def _prepare_spec(validation: float) -> dict[str, Any]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    run(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))

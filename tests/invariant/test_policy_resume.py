@@ -24,6 +24,12 @@ def metrics(path: str) -> list[dict[str, float]]:
 
 GRPO = {"name": "grpo", "completions": 8, "max_tokens": 8, "beta": 0.01}
 RLOO = {"name": "rloo", "completions": 8, "max_tokens": 8}
+# Half of all characters count, so that a few steps are enough for the held-out reward to rise.
+ODD = """
+def grade(sample, item):
+    text = sample["output_text"]
+    return sum(ord(c) % 2 for c in text) / max(1, len(text))
+"""
 CONTAINS = {"name": "string_check", "operation": "like", "reference": "{{item.letter}}"}
 
 
@@ -45,10 +51,17 @@ def test_the_reward_rises(objective: dict[str, Any], grader: dict[str, Any], tin
 
 
 @pytest.mark.slow
-def test_a_killed_run_with_rewards_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", tiny)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"objective": RLOO | {"beta": 0.01}, "grader": {"name": "python", "source": ODD}}],
+    ids=["grpo", "rloo"],
+)
+def test_a_killed_run_with_rewards_ends_with_the_same_bytes(
+    changes: dict[str, Any], tiny: Path, tmp_path: Path
+) -> None:
+    whole = run(tmp_path / "whole", tiny, **changes)
     place = tmp_path / "killed"
-    command = [sys.executable, "-m", "tests.invariant.policy_runs", str(place), str(tiny)]
+    command = [sys.executable, "-m", "tests.invariant.policy_runs", str(place), str(tiny), json.dumps(changes)]
     process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
     deadline = time.monotonic() + 120
     while not list(place.glob("runs/*/checkpoints/step-*/state.json")):
@@ -58,7 +71,7 @@ def test_a_killed_run_with_rewards_ends_with_the_same_bytes(tiny: Path, tmp_path
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list(place.glob("runs/*/run.json"))
-    resumed = run(place, tiny)
+    resumed = run(place, tiny, **changes)
     assert resumed.adapter_digest == whole.adapter_digest
     assert resumed.best_validation_loss == whole.best_validation_loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -9,20 +10,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
 from tests.invariant.runs import run
 from tunesmith.errors import RecipeError, TrainingFailed
+from tunesmith.testing.methods import train_briefly
+from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.train.settled import only_process
+from tunesmith.types.recipe import PluginSpec
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(home: Path, base: Path) -> subprocess.Popen[bytes]:
+def start(home: Path, base: Path, **changes: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.invariant.runs", str(home), str(base)]
+    command = [sys.executable, "-m", "tests.invariant.runs", str(home), str(base), json.dumps(changes)]
     return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -38,8 +43,8 @@ def wait_for_steps(home: Path, process: subprocess.Popen[bytes], steps: int) -> 
     pytest.fail("the run did not get that far")
 
 
-def finish(home: Path, base: Path) -> bytes:
-    process = start(home, base)
+def finish(home: Path, base: Path, **changes: Any) -> bytes:
+    process = start(home, base, **changes)
     _, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors.decode()
     (adapter,) = home.glob("runs/*/adapter/adapter_model.safetensors")
@@ -60,10 +65,27 @@ def test_killed_twice_at_random_steps_and_resumed_ends_with_the_same_bytes(tmp_p
     assert losses(metrics) == losses(expected)
 
 
+@pytest.mark.slow
+def test_a_killed_distillation_ends_with_the_same_bytes(tmp_path: Path, tiny: Path) -> None:
+    """From a larger teacher with an adapter of its own; the student is killed once, anywhere."""
+    teacher = make_tiny_model(tmp_path / "teacher", seed=7, layers=3, hidden=48)
+    train_briefly(teacher, tmp_path / "lesson", PluginSpec(name="lora"))
+    objective = {"name": "distill", "teacher": str(teacher), "teacher_adapter": str(tmp_path / "lesson")}
+    changes: dict[str, Any] = {"objective": objective | {"temperature": 2.0, "label_weight": 0.2}, "epochs": 2}
+    undisturbed = finish(tmp_path / "undisturbed", tiny, **changes)
+    process = start(tmp_path / "killed", tiny, **changes)
+    wait_for_steps(tmp_path / "killed", process, random.Random().randrange(1, 10))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not list((tmp_path / "killed").glob("runs/*/run.json"))
+    assert finish(tmp_path / "killed", tiny, **changes) == undisturbed
+    (metrics,) = (tmp_path / "killed").glob("runs/*/metrics.jsonl")
+    (expected,) = (tmp_path / "undisturbed").glob("runs/*/metrics.jsonl")
+    assert losses(metrics) == losses(expected)
+
+
 def losses(file: Path) -> list[str]:
     """step, loss and validation loss of every line, without the timings."""
-    import json
-
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     return [f"{line['step']} {line.get('loss')} {line.get('validation_loss')}" for line in lines]
 

@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli.main import app
+from tunesmith.grade import sandbox
+from tunesmith.grade.sandbox import Isolation
 
 GRADER = "type: string_check\nname: mine\nreference: '{{item.expected}}'\n"
 
@@ -30,6 +32,24 @@ def test_a_valid_grader_and_its_score(grader: str, tmp_path: Path) -> None:
     assert run("run", grader, "--answer", "paid", "--item", str(tmp_path / "item.json"))[:2] == (0, "score 1\n")
     code, shown, _ = run("run", grader, "--answer", "late", "--item", '{"expected": "paid"}', "--json")
     assert (code, json.loads(shown)["score"]) == (0, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["python", "multi"])
+def test_what_this_machine_cannot_enforce_is_said_before_grading(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing() -> Isolation:
+        return Isolation(files=False, calls=False)
+
+    monkeypatch.setattr(sandbox, "isolation", nothing)
+    spec = {"type": "python", "name": "mine", "source": "def grade(sample, item):\n    return 1.0\n"}
+    if kind == "multi":
+        spec = {"type": "multi", "graders": [spec], "calculate_output": "mine"}  # type: ignore[dict-item]
+    (tmp_path / "grader.json").write_text(json.dumps(spec))
+    code, shown, said = run("run", str(tmp_path / "grader.json"), "--answer", "paid")
+    assert (code, shown.splitlines()[0]) == (0, "score 1")
+    assert "can read what this user can read" in said
+    assert "can use the network" in said
 
 
 def test_an_unscored_answer_fails_and_says_why(grader: str) -> None:

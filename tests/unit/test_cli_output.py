@@ -15,6 +15,8 @@ from tunesmith.cli import doctor, tables
 from tunesmith.cli.main import app
 from tunesmith.cli.output import RichProgress
 from tunesmith.cli.prepare import two_colours
+from tunesmith.grade import sandbox
+from tunesmith.grade.sandbox import Isolation
 from tunesmith.settings import Settings
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check, DatasetManifest, Drop, Ledger, RenderingProof, SplitStatistics
@@ -189,6 +191,22 @@ def test_progress_on_a_terminal_is_a_bar_with_its_figures(capsys, monkeypatch):
     assert shown.out == ""
     assert "3/3" in shown.err
     assert "loss 0.1235  note ok" in shown.err
+
+
+def test_the_doctor_says_what_the_sandbox_cannot_enforce(monkeypatch):
+    async def nothing():
+        return Isolation(files=False, calls=True)
+
+    monkeypatch.setattr(sandbox, "isolation", nothing)
+    found = doctor._sandbox()
+    assert (found.name, found.state) == ("grader sandbox", "missing")
+    assert "no Landlock here" in found.detail
+
+    async def broken():
+        raise sandbox.SandboxBroken("it ended with code 1")
+
+    monkeypatch.setattr(sandbox, "isolation", broken)
+    assert "it ended with code 1" in doctor._sandbox().detail
 
 
 def test_the_doctor_finds_this_machine_fit_and_speaks_json(tmp_path, monkeypatch):

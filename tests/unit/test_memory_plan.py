@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from tunesmith.train import memory
+import pytest
+import torch
+
+from tests.invariant.test_preference_runs import run
+from tunesmith.train import memory, reference
 from tunesmith.train.fit import Probe
 from tunesmith.train.memory import Footprint, PeakWatch, plan_memory
 
@@ -63,6 +68,31 @@ def test_the_peak_mark_rises_with_an_allocation_and_is_at_least_the_present_size
     block = bytearray(64 << 20)
     assert memory.peak_bytes() >= before + len(block) // 2
     assert memory.available_bytes() > len(block)
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_the_mismatched_pass_of_kto_is_part_of_the_plan(
+    pieces: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 64 MB here in every call of at most a piece's rows; the prediction has them, and so has the step."""
+    in_steps: list[int] = []
+    honest = reference.sequence_logprobs
+
+    def heavy(model: Any, rows: Any, *rest: Any) -> torch.Tensor:
+        taken = torch.ones(16 << 20)
+        return honest(model, rows, *rest) * taken[0]
+
+    def counted(model: Any, rows: Any, *rest: Any) -> torch.Tensor:
+        in_steps.append(len(rows))
+        return heavy(model, rows, *rest)
+
+    light = run(tmp_path / "light", tiny, {"name": "kto"}, accumulate=pieces, epochs=1)
+    monkeypatch.setattr("tunesmith.train.fit.sequence_logprobs", heavy)
+    monkeypatch.setattr("tunesmith.train.loop.sequence_logprobs", counted)
+    record = run(tmp_path / "heavy", tiny, {"name": "kto"}, accumulate=pieces, epochs=1)
+    assert record.adapter_digest == light.adapter_digest
+    assert max(in_steps) <= 4 // pieces
+    assert record.predicted_peak_bytes - light.predicted_peak_bytes > 32 << 20
 
 
 def test_a_watch_remembers_the_highest_use_over_restarts() -> None:

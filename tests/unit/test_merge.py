@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from typer.testing import CliRunner
 
 from tunesmith import plugins
@@ -18,6 +18,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models.adapter import IDENTITY_FILE, WEIGHTS_FILE, AdapterIdentity
 from tunesmith.models.attach import METHODS, attach
 from tunesmith.models.merge import MERGE_FILE, MergeOptions, MergeRecord, merge
+from tunesmith.models.quantised import require_whole_blocks
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, load_base, resolve_base
 from tunesmith.testing.methods import IDS, train_briefly
@@ -121,6 +122,22 @@ def test_four_bits_are_measured_and_a_quantised_base_must_be_asked_for(wide: Pat
     again = merge(quantised, adapter, tmp_path / "again", PROBE, MergeOptions(quantise="nf4"))
     assert again.drift > 0
     assert again.effect > 0
+
+
+def test_four_bits_that_a_cpu_would_read_wrongly_are_refused(tiny: Path, wide: Path, tmp_path: Path) -> None:
+    """Rows of 32 numbers share blocks of 64 in the form that transformers saves, to be made or found in the base."""
+    base, adapter = made(tiny, tmp_path / "made", name="lora", rank=2)
+    refused = r"layer model\.layers\.0\.\S+ has rows of 32 numbers, which is no multiple of 64: bitsandbytes"
+    with pytest.raises(ModelError, match=refused) as caught:
+        merge(base, adapter, tmp_path / "out", PROBE, MergeOptions(quantise="nf4"))
+    assert "without --quantise" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    AutoModelForCausalLM.from_pretrained(tiny, quantization_config=four_bits).save_pretrained(tmp_path / "nf4")
+    with pytest.raises(ModelError, match=refused):
+        require_whole_blocks(load_base(tmp_path / "nf4", "float32"), quantise=False)
+    require_whole_blocks(load_base(wide, "float32"), quantise=True)
+    require_whole_blocks(load_base(tiny, "float32"), quantise=False)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tunesmith.models.merge import MergeOptions, merge
 from tunesmith.models.methods.lora import Lora
 from tunesmith.models.new_tokens import INPUT, OUTPUT, ROWS_FILE, attach_rows, new_token_ids, row_tensors, train_rows
 from tunesmith.models.template import Renderer
+from tunesmith.models.virtual import virtual_ids, virtual_tokens
 from tunesmith.models.weights import BaseFiles, load_base, resolve_base
 from tunesmith.progress import Silent
 from tunesmith.testing.tiny import make_tiny_model
@@ -116,7 +117,15 @@ def test_only_the_new_rows_are_trained_and_equal_training_the_whole_weight(
 
 @pytest.mark.parametrize(
     "method",
-    [{"name": "lora", "rank": 4}, {"name": "freeze"}, {"name": "ia3"}, {"name": "full", "embeddings": False}],
+    [
+        {"name": "lora", "rank": 4},
+        {"name": "freeze"},
+        {"name": "ia3"},
+        {"name": "full", "embeddings": False},
+        {"name": "prompt", "tokens": 3},
+        {"name": "prefix", "tokens": 3},
+        {"name": "ptuning", "tokens": 3},
+    ],
     ids=lambda case: case["name"],
 )
 @pytest.mark.parametrize("tied", [True, False])
@@ -130,11 +139,12 @@ def test_round_trip_of_a_run(method: dict[str, Any], tied: bool, tiny: Path, tmp
     assert rows["new_tokens.ids"].tolist() == [259, 260]
     fresh = load_base(files.path, "float32").get_input_embeddings().weight[[259, 260]]
     assert not torch.allclose(rows[INPUT], fresh, atol=1e-4)
-    assert not any("new_tokens" in name or "embed" in name for name in load_file(adapter / WEIGHTS_FILE))
+    assert not any("new_tokens" in name or "embed_tokens" in name for name in load_file(adapter / WEIGHTS_FILE))
     served, expected = asyncio.run(scores(files.path, adapter))
     assert served == pytest.approx(expected, abs=1e-3)
-    merged = merge(files, adapter, tmp_path / "merged", [(5, 259, 7, 260, 8)], MergeOptions())
-    assert merged.verdict == "faithful"
+    if method["name"] not in ("prompt", "prefix", "ptuning"):
+        merged = merge(files, adapter, tmp_path / "merged", [(5, 259, 7, 260, 8)], MergeOptions())
+        assert merged.verdict == "faithful"
     before = {file.name: file.read_bytes() for file in adapter.iterdir()}
     shutil.rmtree(folder / "checkpoints" / f"step-{record.steps:06d}")
     shutil.rmtree(adapter)
@@ -153,8 +163,10 @@ async def scores(base: Path, adapter: Path) -> tuple[tuple[float, ...], list[flo
         served = await engine.score(text[:2], text[2:], digest)
     finally:
         await engine.close()
+    model = attach(load_base(base, "float32"), adapter)
+    virtual = virtual_ids(virtual_tokens(model))
     with torch.no_grad():
-        logits = attach(load_base(base, "float32"), adapter)(torch.tensor([text])).logits[0].log_softmax(-1)
+        logits = model(torch.tensor([(*virtual, *text)])).logits[0, len(virtual) :].log_softmax(-1)
     return served, [float(logits[place - 1, text[place]]) for place in range(2, len(text))]
 
 

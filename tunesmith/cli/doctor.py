@@ -72,6 +72,7 @@ def findings(settings: Settings) -> list[Finding]:
         *(_optional(name, use, fix) for name, use, fix in _OPTIONAL),
         _home(settings.home),
         _base_models(settings.home),
+        _sandbox(),
     ]
 
 
@@ -165,6 +166,21 @@ def _home(home: Path) -> Finding:
     if free < 2:
         return Finding("home folder", "missing", f"{home}, only {free:.1f} GB free", "make room: a run wants 2 GB")
     return Finding("home folder", "ok", f"{home}, {free:.0f} GB free")
+
+
+def _sandbox() -> Finding:
+    """What graders in Python may do here, by trying."""
+    import asyncio
+
+    from tunesmith.grade import sandbox
+
+    try:
+        missing = asyncio.run(sandbox.isolation()).missing()
+    except (sandbox.SandboxBroken, OSError) as error:
+        return Finding("grader sandbox", "missing", f"does not start: {error}", "use graders other than python")
+    if missing:
+        return Finding("grader sandbox", "missing", missing, "run only graders you trust, or on Linux 5.13 or newer")
+    return Finding("grader sandbox", "ok", "graders in Python see no files, no network and no other processes")
 
 
 def _base_models(home: Path) -> Finding:

@@ -54,6 +54,8 @@ def _show(grader: Any, answer: str, fields: dict[str, Any], as_json: bool) -> No
 
     from tunesmith.grade.grader import Answered, Sample
 
+    if warning := asyncio.run(grader.warning()):
+        typer.secho(warning, fg="yellow", err=True)
     (grade,) = asyncio.run(grader.grade([Answered(Sample(output_text=answer), fields)]))
     if as_json:
         show_json(grade)

@@ -27,6 +27,7 @@ from tunesmith.cli import (
     runs,
     serve,
     train,
+    tune,
 )
 from tunesmith.cli.failures import explain
 
@@ -37,6 +38,7 @@ _COMMANDS = (
     run,
     prepare,
     train,
+    tune,
     evaluate,
     gate,
     release,

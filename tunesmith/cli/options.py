@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunesmith.settings import Settings
     from tunesmith.types.recipe import Recipe
 
-__all__ = ["AsJson", "Changes", "RecipePath", "read_recipe", "read_settings"]
+__all__ = ["AsJson", "Changes", "RecipePath", "overrides_of", "read_recipe", "read_settings"]
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else there.")]
@@ -27,8 +27,14 @@ Changes = Annotated[
 
 def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
     """The checked recipe with the changes of `--set` applied. Raises RecipeError with all problems."""
-    from tunesmith.errors import Problem, RecipeError
     from tunesmith.recipes import load_recipe
+
+    return load_recipe(path, overrides_of(changes))
+
+
+def overrides_of(changes: list[str] | None) -> dict[str, str]:
+    """Field -> text of `--set`. Raises RecipeError with all that have no value."""
+    from tunesmith.errors import Problem, RecipeError
 
     pairs = [change.partition("=") for change in changes or ()]
     wrong = [
@@ -38,7 +44,7 @@ def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
     ]
     if wrong:
         raise RecipeError(wrong)
-    return load_recipe(path, {field.strip(): value.strip() for field, _, value in pairs})
+    return {field.strip(): value.strip() for field, _, value in pairs}
 
 
 def read_settings() -> Settings:

@@ -98,6 +98,10 @@ class Grader(Value):
         """Models that the caller's `judge` must be able to ask."""
         return ()
 
+    async def warning(self) -> str | None:
+        """What a person must be told before this grader works on this machine, or None."""
+        return None
+
 
 def load_grader(spec: Mapping[str, Any]) -> Grader:
     """The grader that `spec` describes: `{type: NAME, name: free label, options}` as OpenAI writes it, or

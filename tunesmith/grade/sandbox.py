@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Called", "Isolation", "Limits", "SandboxBroken", "run"]
+__all__ = ["Called", "Isolation", "Limits", "SandboxBroken", "isolation", "run"]
 
 START_SECONDS = 20.0
 PROGRAM = Path(__file__).with_name("confined.py")
@@ -81,6 +81,11 @@ async def run(source: str, calls: Sequence[tuple[Any, Any]], limits: Limits) -> 
         raise SandboxBroken(f"it answered {len(lines)} of {len(calls) + 1} lines: {lines[:1]}")
     results = [Called(line.get("score"), line.get("error"), line.get("detail", "")) for line in lines[1:]]
     return results, Isolation(files=lines[0]["files"], calls=lines[0]["calls"])
+
+
+async def isolation() -> Isolation:
+    """What this system can enforce, tried out. Raises SandboxBroken."""
+    return (await run("", [], Limits()))[1]
 
 
 async def _lines(job: bytes, scratch: str, patience: float) -> list[dict[str, Any]]:

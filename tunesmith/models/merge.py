@@ -24,7 +24,7 @@ from tunesmith.models.adapter import adapter_digest, read_adapter, read_identity
 from tunesmith.models.attach import attach, method_of
 from tunesmith.models.merged import merge_peft
 from tunesmith.models.new_tokens import attach_rows
-from tunesmith.models.quantised import expand_layers, require_bitsandbytes
+from tunesmith.models.quantised import expand_layers, require_bitsandbytes, require_whole_blocks
 from tunesmith.models.virtual_adapters import is_virtual
 from tunesmith.models.weights import BaseFiles, load_base
 from tunesmith.types.base import Value
@@ -94,6 +94,7 @@ def merge(
             "Virtual tokens cannot be merged: they are no change of weights.", hint="Serve them as they are."
         )
     model = load_base(base.path, "float32")
+    require_whole_blocks(model, options.quantise == "nf4")
     alone = _logprobs(model, probe)
     apart = _logprobs(attach(model, adapter), probe)
     del model

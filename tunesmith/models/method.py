@@ -46,6 +46,11 @@ class Method(Value):
     starts_as_base: ClassVar[bool] = True
     """Whether the freshly wrapped model computes what the base computes; checked before the first step."""
 
+    @property
+    def replaces_base(self) -> bool:
+        """Whether training computes with other weights than the base's own, which are then only in the way."""
+        return False
+
     @abstractmethod
     def wrap(self, model: Any, seed: int) -> Any:
         """Return `model` (a transformers causal language model) ready to be trained, initialised from `seed`.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tunesmith.errors import MissingDependency, ModelError
 from tunesmith.models.targets import linear_layers
 
-__all__ = ["expand_layers", "expanded", "quantise_layers", "require_bitsandbytes"]
+__all__ = ["expand_layers", "expanded", "quantise_layers", "require_bitsandbytes", "require_whole_blocks"]
 
 
 def quantise_layers(model: Any, double: bool) -> int:
@@ -97,6 +97,24 @@ def _block_size(name: str, layer: nn.Linear) -> int:
         f"The layer {name} has {layer.in_features} inputs, which is no multiple of 32: it cannot be kept in four bits.",
         hint="Use train.method: {name: lora} for this base.",
     )
+
+
+def require_whole_blocks(model: Any, quantise: bool) -> None:
+    """Raise ModelError when transformers' four-bit form of `model` would be read wrongly on the CPU.
+
+    Transformers quantises in blocks of 64, whatever the rows' length; see `_block_size` for what comes of it. Looked
+    at are layers in four bits, and with `quantise` those that would be put into them.
+    """
+    for name, layer in model.named_modules():
+        four_bit = _is_four_bit(layer)
+        size = layer.weight.quant_state.blocksize if four_bit else 64
+        asked = four_bit or (quantise and name in linear_layers(model))
+        if asked and layer.weight.device.type == "cpu" and layer.in_features % size:
+            raise ModelError(
+                f"The layer {name} has rows of {layer.in_features} numbers, which is no multiple of {size}: "
+                "bitsandbytes would expand its four-bit form to wrong numbers on a CPU.",
+                hint="Merge into the base in full precision, without --quantise.",
+            )
 
 
 def _is_four_bit(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["forget_start", "keep_start", "kept_start", "with_start"]
+__all__ = ["forget_start", "keep_start", "kept_start", "leave_start", "with_start"]
 
 _ATTRIBUTE = "tunesmith_start"
 
@@ -23,8 +23,19 @@ def keep_start(model: Any) -> None:
     setattr(model, _ATTRIBUTE, start)
 
 
+def leave_start(model: Any) -> None:
+    """Train copies of the trained parameters of `model`; the tensors they lie in now are its start, never written to.
+
+    As many bytes as `keep_start` takes, but the base's own weights stay whole, so that other models may share them.
+    """
+    trained = _trained(model)
+    setattr(model, _ATTRIBUTE, {name: parameter.detach() for name, parameter in trained.items()})
+    for parameter in trained.values():
+        parameter.data = parameter.detach().clone()
+
+
 def kept_start(model: Any) -> dict[str, Tensor] | None:
-    """Parameter name -> what `keep_start` remembered, or None."""
+    """Parameter name -> its start, or None."""
     found: dict[str, Tensor] | None = getattr(model, _ATTRIBUTE, None)
     return found
 
@@ -43,7 +54,7 @@ def with_start(model: Any) -> Iterator[None]:
     """
     start = kept_start(model)
     if start is None:
-        raise ValueError("keep_start was not called for this model")
+        raise ValueError("the start of this model was not kept")
     trained = _trained(model)
     present = {name: parameter.data for name, parameter in trained.items()}
     for name, parameter in trained.items():

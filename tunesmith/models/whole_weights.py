@@ -8,7 +8,7 @@ from typing import Any
 from tunesmith.models.adapter import Adapter
 from tunesmith.models.method import Method
 from tunesmith.models.parameters import exchange_parameters, train_all_but
-from tunesmith.models.start import keep_start
+from tunesmith.models.start import leave_start
 
 __all__ = ["WholeWeights"]
 
@@ -23,7 +23,7 @@ class WholeWeights(Method):
     def wrap(self, model: Any, seed: int) -> Any:
         """The same model with its other weights trainable; raises ModelError when the options do not fit."""
         train_all_but(model, self.frozen(model))
-        keep_start(model)
+        leave_start(model)
         return model
 
     def attach(self, model: Any, adapter: Adapter) -> Any:

@@ -21,18 +21,30 @@ from tunesmith.store.values import read_value, write_value
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train import learned, memory, selfchecks
 from tunesmith.train.checkpoint import CheckpointState
-from tunesmith.train.held_out import preference_score
+from tunesmith.train.held_out import held_out_split, preference_score
+from tunesmith.train.learned import Said
 from tunesmith.train.memory import PeakWatch
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.parallel.team import Team
+from tunesmith.train.placement import Placement
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.rollouts import Rollouts, Tools
 from tunesmith.train.settled import Settled
+from tunesmith.train.shared import Unshared
 from tunesmith.train.trunk import Trunk
 from tunesmith.types.dataset import Check, SplitName
 from tunesmith.types.run import RunRecord
 
-__all__ = ["RUN_FILE", "Prepared", "TrainedState", "TrainingInput", "finish", "finished_run", "write_record"]
+__all__ = [
+    "RUN_FILE",
+    "Prepared",
+    "TrainedState",
+    "TrainingInput",
+    "finish",
+    "finished_run",
+    "owes_preferences",
+    "write_record",
+]
 
 RUN_FILE = "run.json"
 CHECKS_FILE = "checks.json"
@@ -51,6 +63,8 @@ class TrainingInput(NamedTuple):
     """what samples and grades answers, for objectives that learn from rewards"""
     team: Team | None = None
     """the processes that train together, where there are several"""
+    shared: Unshared = Unshared()
+    """what it takes over from runs before it in the same process"""
 
 
 class Prepared(NamedTuple):
@@ -102,13 +116,12 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         *learned.after_last_step(trained.fresh, best, state.start_validation_loss, state.best_validation_loss),
     )
     by_head = prepared.objective.needs.values
-    preferences = preference_score(model, prepared.method, Renderer(given.base.path), given.dataset, by_head)
+    pairs = (given.dataset, held_out_split(given.dataset, given.shared.held_out))
+    preferences = preference_score(model, prepared.method, Renderer(given.base.path), pairs, by_head)
     # A second base beside the trained model would be the run's peak.
     del best
     _free(prepared, trained)
-    checks += (learned.reloads_the_same(said, given.base.path, folder / "adapter", prepared.precision),)
-    if by_head:
-        checks += (learned.scores_the_same(said, given.base.path, folder / "adapter", prepared.precision),)
+    checks += _reloads(said, given, folder / "adapter", prepared.precision)
     (folder / CHECKS_FILE).write_text(json.dumps([check.model_dump() for check in checks], indent=2))
     selfchecks.require(checks)
     return RunRecord(
@@ -140,6 +153,15 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
     )
 
 
+def _reloads(said: Said, given: TrainingInput, adapter: Path, precision: str) -> tuple[Check, ...]:
+    """Whether the saved adapter on an untouched base says what the trained model said."""
+    plain = Placement(said.device, "bfloat16" if precision == "bfloat16" else "float32", "sdpa")
+    check = learned.reloads_the_same(said, given.shared.base(given.base.path, plain), adapter, precision)
+    if said.values is None:
+        return (check,)
+    return check, learned.scores_the_same(said, given.base.path, adapter, precision)
+
+
 def _free(prepared: Prepared, trained: TrainedState) -> None:
     """Give up all that training held."""
     if prepared.trunk is not None:
@@ -158,6 +180,12 @@ def _save(prepared: Prepared, best: Tensors, fresh: Tensors, identity: AdapterId
     if SCORE in best:
         save_score_head(best[SCORE], folder)
     return adapter_digest(folder)
+
+
+def owes_preferences(record: RunRecord, given: TrainingInput) -> bool:
+    """Whether a finished run has yet to be measured on the test split: it was one of several to choose from."""
+    wanted, measured = held_out_split(given.dataset, given.shared.held_out), record.held_out_preferences
+    return wanted == "test" and (measured is None or measured.split != wanted)
 
 
 def finished_run(folder: Path) -> RunRecord | None:

@@ -118,9 +118,9 @@ def _activations(
     model, objective, trunk = prepared.model, prepared.objective, prepared.trunk
     needs, batching = objective.needs, spec.batching
     referred = [group if group.reference or not needs.reference else _with_reference(group) for group in groups]
+    prepared.watch.restart()
     complete = objective.complete(referred, lambda rows: sequence_logprobs(model, rows, batching, trunk))
     total = objective.amount(complete)
-    prepared.watch.restart()
     for _ in range(2 if keeps_gradients else 1):
         objective.loss(score(model, rows_of(complete), batching, trunk, needs), complete, total).backward()
     peak = prepared.watch.memory.peak()

@@ -13,7 +13,7 @@ from tunesmith.train.prompts import prompt_groups
 from tunesmith.types.dataset import DatasetManifest, Example, SplitName
 from tunesmith.types.preference import Labelled, Preference
 
-__all__ = ["OBJECTIVES", "behind", "groups_of", "require_shape"]
+__all__ = ["OBJECTIVES", "behind", "groups_of", "require_shape", "require_validation"]
 
 OBJECTIVES = "tunesmith.train.objectives"
 
@@ -61,6 +61,13 @@ def require_shape(objective: Objective, name: str, manifest: DatasetManifest) ->
     )
     fix = f"choose {', '.join(fitting)}, or give {' or '.join(objective.shapes)} rows in prepare.sources"
     raise RecipeError([Problem(message, field="train.objective.name", fix=fix)])
+
+
+def require_validation(patience: int, rows: int) -> None:
+    """Raise RecipeError for a `patience` without validation rows."""
+    if patience and not rows:
+        problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
+        raise RecipeError([problem])
 
 
 def _judged(examples: Sequence[Example]) -> list[tuple[str, Labelled]]:

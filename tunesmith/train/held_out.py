@@ -20,7 +20,7 @@ from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import SplitName
 from tunesmith.types.run import PreferenceScore
 
-__all__ = ["preference_score"]
+__all__ = ["held_out_split", "preference_score"]
 
 CHUNK_PAIRS = 8
 
@@ -32,28 +32,35 @@ class _Figures(NamedTuple):
     per_token: Tensor | None
 
 
+def held_out_split(dataset: StoredDataset, wanted: Sequence[SplitName]) -> SplitName | None:
+    """The first of the `wanted` splits that holds preferences; None when there is none."""
+    if dataset.manifest.shape != "preference":
+        return None
+    return next((name for name in wanted if name in dataset.manifest.splits), None)
+
+
 def preference_score(
-    model: Any, method: Method, renderer: Renderer, dataset: StoredDataset, by_head: bool
+    model: Any, method: Method, renderer: Renderer, pairs: tuple[StoredDataset, SplitName | None], by_head: bool
 ) -> PreferenceScore | None:
-    """The trained `model` on the pairs of the test split (of validation when there is none); None without pairs.
+    """The trained `model` on the pairs of a split (`held_out_split`); None without one.
 
     A pair counts as won when the reward of chosen is above that of rejected: the score head's value with `by_head`,
     else the log-ratio log p(y | x) - log p_start(y | x) to the policy before training (Rafailov et al. 2023,
     arXiv:2305.18290, eq. 5), whole and per answer token. Equal rewards count as lost.
     """
-    found: tuple[SplitName, ...] = tuple(name for name in ("test", "validation") if name in dataset.manifest.splits)
-    if dataset.manifest.shape != "preference" or not found:
+    dataset, split = pairs
+    if split is None:
         return None
     rows = [
         renderer.render(conversation).after(method.virtual_ids())
-        for example in dataset.examples(found[0])
+        for example in dataset.examples(split)
         for conversation in example.content.conversations
     ]
     figures = _values(model, rows) if by_head else _log_ratios(model, method, rows)
     wins = in_pairs(figures.whole).margin > 0
     per_token = in_pairs(figures.per_token).margin > 0 if figures.per_token is not None else None
     return PreferenceScore(
-        split=found[0],
+        split=split,
         pairs=len(wins),
         accuracy=float(wins.float().mean()),
         accuracy_per_token=float(per_token.float().mean()) if per_token is not None else None,

@@ -11,7 +11,6 @@ import torch
 from tunesmith.models.attach import attach
 from tunesmith.models.device import device_of
 from tunesmith.models.reward import RewardModel
-from tunesmith.models.weights import load_base
 from tunesmith.train.forward import attention_backend, score, score_plainly
 from tunesmith.train.objective import Needs, Objective
 from tunesmith.train.selfchecks import token_check
@@ -69,10 +68,9 @@ def said_of(model: Any, rows: Sequence[Rendered], objective: Objective) -> Said:
     return Said(rows, logprobs, None if values is None else values.cpu(), device_of(model))
 
 
-def reloads_the_same(trained: Said, base: Path, adapter: Path, precision: str) -> Check:
-    """Load base and saved adapter anew and compare log-probabilities with the trained model's."""
-    plain = load_base(base, "bfloat16" if precision == "bfloat16" else "float32", device=trained.device)
-    fresh = attach(plain, adapter)
+def reloads_the_same(trained: Said, base: Any, adapter: Path, precision: str) -> Check:
+    """Put the saved adapter on an untouched `base` model and compare log-probabilities with the trained model's."""
+    fresh = attach(base, adapter)
     with torch.no_grad():
         reloaded = torch.cat(score_plainly(fresh, trained.rows)).cpu()
     name = "the saved adapter, loaded anew, gives the same log-probabilities"

@@ -26,7 +26,7 @@ from tunesmith.train.objective import Group, Objective, Scored, rows_of
 from tunesmith.train.offenders import not_finite, offenders
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors, set_rate
 from tunesmith.train.parallel.team import Alone, Piece, Team
-from tunesmith.train.plan import TrainingPlan
+from tunesmith.train.plan import TrainingPlan, split_evenly
 from tunesmith.train.reference import sequence_logprobs
 from tunesmith.train.rollouts import Rollouts, require_a_grade, rollout_metrics
 from tunesmith.train.schedule import learning_rate
@@ -82,7 +82,10 @@ class Training:
         """The groups of one whole step with what the objective must know over all of them."""
 
         def logprobs(rows: Sequence[Rendered]) -> list[float]:
-            return sequence_logprobs(self.model, rows, self.options.batching, self.trunk).tolist()
+            # No more rows at a time than a piece of the step has.
+            pieces = split_evenly(rows, self.options.accumulate)
+            said = (sequence_logprobs(self.model, piece, self.options.batching, self.trunk) for piece in pieces)
+            return [value for piece in said for value in piece.tolist()]
 
         return self.objective.complete(groups, lambda rows: torch.tensor(self.team.spread(rows, logprobs)))
 

@@ -189,6 +189,10 @@ class Objective(Value):
         """Digests of what else the result depends on, such as another model; part of the run's identity."""
         return ()
 
+    def yardstick(self) -> tuple[Any, ...]:
+        """What a validation loss of this objective means, as plain values: where they are equal, losses compare."""
+        return type(self).__name__, self.model_dump(mode="json")
+
     @property
     def identities(self) -> tuple[Identity, ...]:
         """What must hold on real rows before the first step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -44,6 +44,10 @@ class PolicyObjective(Objective):
     @abstractmethod
     def advantages(self, groups: Sequence[Group]) -> list[tuple[float, ...]]:
         """How much better than expected each completion did, over one whole step: [completions] for each group."""
+
+    def yardstick(self) -> tuple[Any, ...]:
+        """The negative mean reward of greedy answers of so many tokens at most, whatever the policy learns by."""
+        return "reward", self.max_tokens
 
     def amount(self, groups: Sequence[Group]) -> float:
         """Number of completions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,20 +20,27 @@ from tunesmith.models.new_tokens import new_token_ids, train_rows
 from tunesmith.models.parameters import trainable_share
 from tunesmith.models.score_head import add_score_head
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import load_base
 from tunesmith.progress import Progress
 from tunesmith.train import attention, selfchecks
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.environment import environment
-from tunesmith.train.finish import Prepared, TrainedState, TrainingInput, finish, finished_run, write_record
+from tunesmith.train.finish import (
+    Prepared,
+    TrainedState,
+    TrainingInput,
+    finish,
+    finished_run,
+    owes_preferences,
+    write_record,
+)
 from tunesmith.train.fit import fit
 from tunesmith.train.forward import Batching
-from tunesmith.train.groups import OBJECTIVES, behind, groups_of, require_shape
+from tunesmith.train.groups import OBJECTIVES, behind, require_shape, require_validation
 from tunesmith.train.identities import identity_checks
 from tunesmith.train.loop import LoopOptions, Training, run_steps
-from tunesmith.train.memory import Memory, PeakWatch, memory_of
+from tunesmith.train.memory import Memory, PeakWatch, memory_of, short_collections
 from tunesmith.train.metrics import MetricsLog, Unlogged
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
@@ -44,7 +52,7 @@ from tunesmith.train.rollouts import rollouts_for, sampling_check
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.teaching import teach
 from tunesmith.train.tracker import Parameter, TrackedRun, Tracker
-from tunesmith.train.trunk import Trunk, first_trained_layer, trunk_bytes
+from tunesmith.train.trunk import first_trained_layer, trunk_bytes
 from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import SplitName
@@ -94,10 +102,10 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
     folder, digest = run_folder(spec, given)
     folder.mkdir(parents=True, exist_ok=True)
     team = given.team or Alone()
-    interruption = team.interruption
-    with only_process(folder) if team.leads else nullcontext(), plain_disk_errors(folder), interruption.listening():
+    owner = only_process(folder) if team.leads else nullcontext()
+    with owner, plain_disk_errors(folder), team.interruption.listening(), short_collections():
         finished = finished_run(folder)
-        if finished:
+        if finished and not owes_preferences(finished, given):
             progress.say(f"reusing the finished run {folder.name}")
             return finished.model_copy(update={"path": str(folder)})
         if team.leads and not (folder / ENVIRONMENT_FILE).is_file():
@@ -126,9 +134,7 @@ def _record(
 
 
 def _wrapped_anew(spec: TrainSpec, prepared: Prepared, given: TrainingInput) -> Any:
-    device, precision, attention_name = placement_of(spec)
-    base = load_base(given.base.path, precision, attention=attention_name, device=device)
-    return prepared.method.wrap(base, spec.seed)
+    return prepared.method.wrap(given.shared.base(given.base.path, placement_of(spec)), spec.seed)
 
 
 def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Placement, progress: Progress) -> Prepared:
@@ -143,13 +149,11 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     require_shape(objective, spec.objective.name, given.dataset.manifest)
     method = _plugin("tunesmith.models.methods", spec.method, Method)
     rollouts = rollouts_for(spec, objective, method, (given.tools, renderer))
-    groups, validation = (groups_of(renderer, given.dataset, split, objective) for split in _SPLITS)
-    if spec.patience and not validation:
-        problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
-        raise RecipeError([problem])
+    groups, validation = (given.shared.groups(renderer, given.dataset, split, objective) for split in _SPLITS)
+    require_validation(spec.patience, len(validation))
     attention.register()
     progress.say(f"loading {given.base.name} in {placement}")
-    model = load_base(given.base.path, precision, attention=placement.attention, device=placement.device)
+    model = given.shared.base(given.base.path, placement, replaced=method.replaces_base)
     plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
     first = [groups[index] for index in plan.indices(0)]
     start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
@@ -171,8 +175,10 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     rows = [row for group in (*groups, *validation) for row in (*group.rows, *group.unpaired)]
     # Noise on the embeddings changes what the frozen layers say at every step; sampled rows are not known beforehand.
     can_keep = not rollouts and not objective.needs.embedding_noise and (settled is None or settled.keeps_trunk)
-    if can_keep and (settled is not None or team.choose(lambda: _trunk_fits(model, rows, watch.memory, progress))):
-        trunk = Trunk(model, rows, progress)
+    if can_keep:
+        fits = partial(team.choose, partial(_trunk_fits, model, rows, watch.memory, progress))
+        trunk = given.shared.trunk(model, rows, fits if settled is None else lambda: True, progress)
+    if trunk is not None:
         checks = (*checks, selfchecks.trunk_check(model, trunk, rows_of(first), precision))
         selfchecks.require(checks)
     if rollouts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tunesmith.errors import Problem, RecipeError
+from tunesmith.models.adapter import adapter_digest
 from tunesmith.models.method import Method
-from tunesmith.models.teacher import give_teacher, load_teacher
+from tunesmith.models.teacher import Teacher, give_teacher, load_teacher
 from tunesmith.models.weights import resolve_base
 from tunesmith.train.finish import TrainingInput
 from tunesmith.train.objective import Needs
@@ -27,6 +28,11 @@ def teach(model: Any, needs: Needs, method: Method, given: TrainingInput, placem
         message = "puts virtual tokens in front of each row, which a teacher cannot read"
         raise RecipeError([Problem(message, field="train.method.name", fix="choose another method, such as lora")])
     base = resolve_base(ModelSpec(base=needs.teacher.base), given.home)
-    device, precision, attention = placement
-    teacher = load_teacher(base.path, needs.teacher.adapter, given.base.path, precision, attention, device)
-    give_teacher(model, teacher)
+    adapter = needs.teacher.adapter
+    key = (base.digest, adapter and adapter_digest(adapter), given.base.digest, placement)
+
+    def load() -> Teacher:
+        device, precision, attention = placement
+        return load_teacher(base.path, adapter, given.base.path, precision, attention, device)
+
+    give_teacher(model, given.shared.teacher(key, load))

@@ -7,6 +7,7 @@ once. A full pass costs L layers forward; a step costs only the trained layers, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from tunesmith.train.backbone import layers_view, parts, tree_states
 from tunesmith.train.tree import PrefixTree, fold
 from tunesmith.types.conversation import Rendered
 
-__all__ = ["Trunk", "first_trained_layer", "trunk_bytes"]
+__all__ = ["Trunk", "first_trained_layer", "frozen_code", "trunk_bytes"]
 
 CHUNK_TOKENS = 4096
 
@@ -28,10 +29,8 @@ class Trunk:
     """The output of a model's frozen lower layers for a fixed set of rows; `upper` is the rest of the model."""
 
     def __init__(self, model: Any, rows: Sequence[Rendered], progress: Progress) -> None:
-        backbone, _ = parts(model)
         first = first_trained_layer(model)
-        lower = layers_view(backbone, 0, first)
-        self.upper = layers_view(backbone, first, len(backbone.layers))
+        lower, self.upper = _cut(model, first)
         self._shared = _common_opening(rows)
         self._opening: torch.Tensor | None = None
         self._tails: dict[tuple[int, ...], torch.Tensor] = {}
@@ -39,6 +38,13 @@ class Trunk:
             for chunk in _chunks(rows, self._shared):
                 self._keep(lower, chunk)
                 task.advance(len(chunk))
+
+    def under(self, model: Any) -> Trunk:
+        """The same output under another model with equal frozen layers; forgetting one leaves the other."""
+        other = copy.copy(self)
+        _, other.upper = _cut(model, first_trained_layer(model))
+        other._tails = dict(self._tails)
+        return other
 
     def forget(self) -> None:
         """Give up what is kept; after the last step nobody asks any more."""
@@ -68,6 +74,20 @@ class Trunk:
             self._tails[row.token_ids] = own[self._shared :].clone()
 
 
+def frozen_code(model: Any) -> list[Any]:
+    """What computes the trunk's output: the attention, and each module below the first trained layer with its code and
+    the place of its tensors. Equal values give equal bits for equal rows, as long as nobody wrote into the tensors.
+    """
+    lower, _ = _cut(model, first_trained_layer(model))
+    found: list[Any] = [len(lower.layers), lower.config._attn_implementation]
+    for name, module in lower.named_modules():
+        forward = getattr(module.forward, "__func__", module.forward)
+        tensors = [*module._parameters.items(), *module._buffers.items()]
+        places = [(key, t.data_ptr(), t.shape, t.stride(), t.dtype) for key, t in tensors if t is not None]
+        found.append((name, type(module), getattr(forward, "__code__", forward), places))
+    return found
+
+
 def first_trained_layer(model: Any) -> int:
     """Index of the lowest decoder layer with trained parameters; 0 when anything below or beside the layers is trained.
 
@@ -85,6 +105,12 @@ def first_trained_layer(model: Any) -> int:
     by_layer = [any(id(parameter) in trained for parameter in layer.parameters()) for layer in backbone.layers]
     inside = {id(parameter) for layer in backbone.layers for parameter in layer.parameters()}
     return by_layer.index(True) if any(by_layer) and trained <= inside else 0
+
+
+def _cut(model: Any, first: int) -> tuple[Any, Any]:
+    """The model's layers below `first`, and the others."""
+    backbone, _ = parts(model)
+    return layers_view(backbone, 0, first), layers_view(backbone, first, len(backbone.layers))
 
 
 def trunk_bytes(model: Any, rows: Sequence[Rendered]) -> int:

@@ -110,6 +110,14 @@ def test_what_the_system_cannot_enforce_is_said() -> None:
     assert "no seccomp" in str(Isolation(files=True, calls=False).missing())
 
 
+def test_what_it_enforces_is_tried_out() -> None:
+    """The same as a call that grades is told."""
+    assert (
+        asyncio.run(sandbox.isolation())
+        == asyncio.run(sandbox.run("def grade(sample, item): return 1", [({}, {})], Limits()))[1]
+    )
+
+
 def test_a_broken_sandbox_is_no_verdict_on_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "broken.py"
     program.write_text("raise SystemExit('boom')")

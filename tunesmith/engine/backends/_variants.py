@@ -8,7 +8,6 @@ runs one forward for the base with all its LoRAs and one for every variant that 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,9 +17,10 @@ from torch import Tensor, nn
 
 from tunesmith.engine.backends._lora import ActiveAdapters, LoraWeights, is_plain_lora, read_lora, refuse_another_base
 from tunesmith.models.attach import attach
+from tunesmith.models.shared_copy import shared_copy
 from tunesmith.models.virtual import virtual_tokens
 
-__all__ = ["Adapters", "Forward", "Variant", "shared_copy"]
+__all__ = ["Adapters", "Forward", "Variant"]
 
 
 class Variant(NamedTuple):
@@ -101,15 +101,6 @@ class Adapters:
             Forward(self._base if name is None else self._variants[name].module, chosen)
             for name, chosen in members.items()
         ]
-
-
-def shared_copy(model: Any) -> Any:
-    """Another `model` in the same memory: replacing a module, a parameter or a parameter's data in it changes nothing
-    in the original. (Writing into a tensor would; `attach` promises not to, and the engine's probe would see it.)
-    """
-    shared: dict[int, Any] = {id(tensor): tensor.detach() for tensor in model.buffers()}
-    shared |= {id(tensor): nn.Parameter(tensor.detach(), requires_grad=False) for tensor in model.parameters()}
-    return copy.deepcopy(model, shared)
 
 
 def _own_bytes(module: nn.Module, base: nn.Module) -> int:

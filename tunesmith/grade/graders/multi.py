@@ -54,6 +54,11 @@ class Multi(Grader):
         """Models of all parts."""
         return tuple(model for spec in self.graders.values() for model in load_grader(spec).judges())
 
+    async def warning(self) -> str | None:
+        """What the parts must say, each once."""
+        found = [await load_grader(spec).warning() for spec in self.graders.values()]
+        return " ".join(dict.fromkeys(text for text in found if text)) or None
+
     async def grade(self, answers: Sequence[Answered], judge: Judge | None = None) -> list[Grade]:
         """The formula's value for each answer, with the parts as `sub_scores`."""
         parts = {name: await load_grader(spec).grade(answers, judge) for name, spec in self.graders.items()}

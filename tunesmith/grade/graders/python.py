@@ -45,6 +45,10 @@ class Python(Grader):
                 return source
         raise ValueError("defines no function grade(sample, item)")
 
+    async def warning(self) -> str | None:
+        """What this system cannot enforce on the user's code."""
+        return (await sandbox.isolation()).missing()
+
     async def grade(self, answers: Sequence[Answered], judge: Judge | None = None) -> list[Grade]:
         """What the function returns for each answer."""
         limits = sandbox.Limits(self.timeout_seconds, self.memory_megabytes << 20)

@@ -47,6 +47,11 @@ class Lora(LowRank):
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
 
+    @property
+    def replaces_base(self) -> bool:
+        """Whether the start is taken out of the base's weights."""
+        return self.init in ("pissa", "olora")
+
     def wrap(self, model: Any, seed: int) -> PeftModel:
         """The model with trainable adapters, initialised from `seed`.
 
@@ -59,13 +64,13 @@ class Lora(LowRank):
             model,
             lora_alpha=alpha,
             use_rslora=self.rslora,
-            init_lora_weights=self.init if self._changes_base else True,
+            init_lora_weights=self.init if self.replaces_base else True,
             rank_pattern=dict(self.rank_pattern),
             alpha_pattern=({} if self.rslora else kept) | self.alpha_pattern,
         )
         self._check_patterns(self.target_layers(model))
         wrapped = inject(model, config, seed)
-        if self._changes_base:
+        if self.replaces_base:
             keep_start(wrapped)
         return wrapped
 
@@ -87,7 +92,7 @@ class Lora(LowRank):
         """Plain LoRA: what was trained, or its difference to a start that was taken out of the base."""
         adapter = super().export(model, state, start)
         config = adapter.config | {"init_lora_weights": True}
-        if not self._changes_base:
+        if not self.replaces_base:
             return Adapter(config, adapter.tensors)
         # Twice the rank at the same scaling: alpha / r, or alpha / sqrt(r) with rslora.
         factor = 2**0.5 if self.rslora else 2
@@ -96,10 +101,6 @@ class Lora(LowRank):
         config["rank_pattern"] = {name: 2 * rank for name, rank in config["rank_pattern"].items()}
         config["alpha_pattern"] = {name: factor * alpha for name, alpha in config["alpha_pattern"].items()}
         return Adapter(config, difference_of_factors(state, start))
-
-    @property
-    def _changes_base(self) -> bool:
-        return self.init in ("pissa", "olora")
 
     def _check_patterns(self, layers: Sequence[str]) -> None:
         for field in ("rank_pattern", "alpha_pattern"):

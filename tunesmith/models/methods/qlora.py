@@ -34,6 +34,11 @@ class Qlora(LowRank):
 
     double: bool = True
 
+    @property
+    def replaces_base(self) -> bool:
+        """Yes: by four-bit weights."""
+        return True
+
     def wrap(self, model: Any, seed: int) -> PeftModel:
         """The model in four bits with trainable adapters. Raises MissingDependency without bitsandbytes."""
         config = self.lora_config(model)

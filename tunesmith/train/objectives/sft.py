@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -72,6 +72,10 @@ class Sft(Objective):
                     if left < begin + end and right > begin + start:
                         weights[token] *= self.field_weights.get(name, 1.0)
         return row.model_copy(update={"loss_weights": tuple(weights)})
+
+    def yardstick(self) -> tuple[Any, ...]:
+        """All options but the noise, which is added in training alone."""
+        return type(self).__name__, self.model_dump(mode="json", exclude={"neftune_alpha"})
 
     def problems(self, conversations: Sequence[Conversation]) -> list[Problem]:
         """A problem for each named field that no trained answer has."""
