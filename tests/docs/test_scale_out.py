@@ -27,7 +27,10 @@ PROGRAMS = {"tunesmith": ["-m", "tunesmith.cli.main"], "torchrun": ["-m", "torch
 def test_a_command_trains_on_two_processes(command: str, tmp_path: Path, tiny: Path) -> None:
     write_recipe(tmp_path, tiny, epochs=1).rename(tmp_path / "support.yaml")
     program, *words = shlex.split(command)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TUNESMITH_HOME": str(tmp_path / "home")}
+    if "--ray" in words:
+        pytest.importorskip("ray", reason="pip install 'tunesmith[ray]'")
+    paths = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    environment = {**os.environ, "PYTHONPATH": paths, "TUNESMITH_HOME": str(tmp_path / "home")}
     process = subprocess.run(
         [sys.executable, *PROGRAMS[program], *words],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""Trains several recipes one after the other, as one rank of several: python -m tests.invariant.rank_runs RECIPE ..."""
+"""Trains several recipes, as one rank of several: python -m tests.invariant.rank_runs HOME RECIPE ..."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ def train(files: list[Path], home: str) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    train([Path(name) for name in sys.argv[1:]], "several")
+    train([Path(name) for name in sys.argv[2:]], sys.argv[1])

@@ -66,10 +66,10 @@ def write(folder: Path, base: Path, rows: list[dict[str, Any]], **train: Any) ->
     return folder / "recipe.yaml"
 
 
-def train_on_two(recipes: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def train_on_two(recipes: list[Path], home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    launch([sys.executable, "-m", "tests.invariant.rank_runs", *map(str, recipes)], 2)
+    launch([sys.executable, "-m", "tests.invariant.rank_runs", home, *map(str, recipes)], 2)
 
 
 def stopped(recipe: Path, source: str, target: str) -> None:
@@ -99,12 +99,16 @@ def assert_same_curve(got: Path, expected: Path) -> None:
 
 def assert_same_adapter(got: Path, expected: Path) -> None:
     """Pointwise and on average: Adam divides by the gradient's size, so rounding grows where gradients vanish."""
-    (left,), (right,) = (home.glob("runs/*/adapter/adapter_model.safetensors") for home in (got, expected))
-    ours, theirs = load_file(left), load_file(right)
+    ours, theirs = load_file(adapter(got)), load_file(adapter(expected))
     assert set(ours) == set(theirs)
     gaps = [float(torch.norm(ours[name] - theirs[name]) / torch.norm(theirs[name]).clamp(min=1e-9)) for name in ours]
     assert max(gaps) < 2e-2, got
     assert sum(gaps) / len(gaps) < 2e-3, got
+
+
+def adapter(home: Path) -> Path:
+    (file,) = home.glob("runs/*/adapter/adapter_model.safetensors")
+    return file
 
 
 def checkpoint_files(home: Path) -> dict[str, dict[str, tuple[tuple[int, ...], torch.dtype]]]:
@@ -121,7 +125,7 @@ def checkpoint_files(home: Path) -> dict[str, dict[str, tuple[tuple[int, ...], t
 def test_two_processes_train_and_resume_what_one_does(
     strategy: str, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process goes on where two were stopped, and two where one was."""
+    """One process goes on where two were stopped, and two where one was; two where two were, with the same bytes."""
     cases, common = (COPIES, {}) if strategy == "ddp" else (SHARDS, WHOLE)
     recipes = [write(tmp_path / name, tiny, rows, **train, **common) for name, (rows, train) in cases.items()]
     early = recipes[-1]
@@ -135,9 +139,12 @@ def test_two_processes_train_and_resume_what_one_does(
         recipes.append(policy_runs.write_recipe(tmp_path / "grpo", tiny, method={"name": "lora", "rank": 8}))
     rank_runs.train([*recipes, late], "one")
     stopped(late, "one", "several")
-    train_on_two([*recipes, late], monkeypatch)
+    train_on_two([*recipes, late], "several", monkeypatch)
     for recipe in (*recipes, late):
         assert_same(recipe, "several")
     stopped(early, "several", "back")
     rank_runs.train([early], "back")
     assert_same(early, "back")
+    stopped(early, "several", "again")
+    train_on_two([early], "again", monkeypatch)
+    assert adapter(early.parent / "again").read_bytes() == adapter(early.parent / "several").read_bytes()
