@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.invariant.rank_stall import WAIT_SECONDS
 from tests.invariant.runs import write_recipe
+from tunesmith.errors import TrainingFailed
+from tunesmith.train.parallel.launch import launch as start_ranks
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[[Path, Path], subprocess.Popen[str]]
@@ -90,7 +94,7 @@ def test_a_frozen_rank_is_named_with_the_collective_that_waits_for_it(tmp_path: 
     assert time.monotonic() - frozen < 30
     assert launcher.returncode == 1
     assert "Rank 1 gave no sign of life for 3 s" in errors
-    assert "Rank 0 waits for it in: sum of" in errors
+    assert re.search(r"Rank 0 waits for it in: (sum of|comparison of the ranks' weights)", errors)
     assert not any(process.is_running() for process in processes.values())
 
 
@@ -106,3 +110,14 @@ def test_asked_to_stop_all_ranks_stop_after_the_same_step(tmp_path: Path, tiny: 
     assert "a checkpoint is saved" in errors
     last = max(line["step"] for line in metrics(tmp_path / "home"))
     assert list((tmp_path / "home").glob(f"runs/*/checkpoints/step-{last:06d}/state.json"))
+
+
+@pytest.mark.slow
+def test_a_rank_that_lives_but_does_not_come_is_told_by_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    began = time.monotonic()
+    with pytest.raises(TrainingFailed) as failed:
+        start_ranks([sys.executable, "-m", "tests.invariant.rank_stall"], 2)
+    assert time.monotonic() - began < 8 * WAIT_SECONDS
+    message = failed.value.message
+    assert "Rank 0 lost another rank in: sum of the step's numbers (step 7); rank 1 was last seen at step 7." in message

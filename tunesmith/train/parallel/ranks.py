@@ -137,7 +137,7 @@ class Ranks(Team):
         """The error for a collective that failed."""
         reason = str(error).partition("\n")[0]
         return PeerLost(
-            f"Rank {self.rank} lost another rank in: {name} ({self.watch.at}): {reason}",
+            f"Rank {self.rank} lost another rank in: {name} ({self.watch.at}); {self.watch.seen()}. {reason}",
             hint="The last checkpoint is kept; the same command resumes.",
         )
 

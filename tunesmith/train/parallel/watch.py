@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -62,6 +63,12 @@ class Watch:
         """Stop watching: the work is done, or this process fails on its own."""
         self._ended.set()
 
+    def seen(self, ranks: Iterable[int] | None = None) -> str:
+        """Where other processes (`ranks`, else all) were at their latest sign, in words."""
+        chosen = self._seen if ranks is None else ranks
+        places = {rank: self._seen[rank].sign.partition(" ")[2] or "the start" for rank in chosen}
+        return "; ".join(f"rank {rank} was last seen at {place}" for rank, place in places.items())
+
     def _run(self) -> None:
         try:
             self._watch()
@@ -78,7 +85,7 @@ class Watch:
                 for seen in self._seen.values():
                     seen.when = time.monotonic()  # it was this process that was away
             count += 1
-            store.set(f"sign/{self._place.rank}", f"{count} {self.at}")
+            store.set(f"sign/{self._place.rank}", f"{count} {self.at}{f', in: {self.waits}' if self.waits else ''}")
             self._look(store)
             silent = [rank for rank, seen in self._seen.items() if seen.sign and self._overdue(seen)]
             if silent and not self._ended.is_set():
@@ -97,10 +104,9 @@ class Watch:
         return time.monotonic() - seen.when > self._silence
 
     def _name(self, silent: list[int]) -> None:
-        places = "; ".join(f"rank {rank} was last seen at {self._seen[rank].sign.partition(' ')[2]}" for rank in silent)
         who = " and ".join(f"rank {rank}" for rank in silent)
         waits = f" Rank {self._place.rank} waits for it in: {self.waits} ({self.at})." if self.waits else ""
-        self._exit(f"{who.capitalize()} gave no sign of life for {self._silence:g} s; {places}.{waits}")
+        self._exit(f"{who.capitalize()} gave no sign of life for {self._silence:g} s; {self.seen(silent)}.{waits}")
 
     def _exit(self, message: str) -> None:
         """End this process from here: its main thread may be inside a collective that never returns."""
