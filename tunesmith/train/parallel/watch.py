@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import torch.distributed as dist
 
@@ -51,6 +52,7 @@ class Watch:
         self._place, self._silence = place, silence_seconds
         self._beat = min(1.0, silence_seconds / 5)
         self._parent = os.getppid()
+        self._asked = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tunesmith-watch", daemon=True)
         self._seen = {rank: _Seen() for rank in range(place.size) if rank != place.rank}
@@ -74,7 +76,7 @@ class Watch:
             self._watch()
         except RuntimeError as error:
             if not self._ended.is_set():
-                self._exit(f"Rank 0, which keeps the run's store, does not answer: {_first_line(error)}")
+                self._lose_store(error)
 
     def _watch(self) -> None:
         store, count, slept = connect(self._place, self._silence), 0, time.monotonic()
@@ -84,7 +86,7 @@ class Watch:
             if time.monotonic() - slept > self._beat + self._silence / 2:
                 for seen in self._seen.values():
                     seen.when = time.monotonic()  # it was this process that was away
-            count += 1
+            count, self._asked = count + 1, time.monotonic()
             store.set(f"sign/{self._place.rank}", f"{count} {self.at}{f', in: {self.waits}' if self.waits else ''}")
             self._look(store)
             silent = [rank for rank, seen in self._seen.items() if seen.sign and self._overdue(seen)]
@@ -104,16 +106,25 @@ class Watch:
         return time.monotonic() - seen.when > self._silence
 
     def _name(self, silent: list[int]) -> None:
-        who = " and ".join(f"rank {rank}" for rank in silent)
-        waits = f" Rank {self._place.rank} waits for it in: {self.waits} ({self.at})." if self.waits else ""
-        self._exit(f"{who.capitalize()} gave no sign of life for {self._silence:g} s; {self.seen(silent)}.{waits}")
+        who = " and ".join(f"rank {rank}" for rank in silent).capitalize()
+        self._exit(
+            "stalled", f"{who} gave no sign of life for {self._silence:g} s; {self.seen(silent)}.{self._waiting}"
+        )
 
-    def _exit(self, message: str) -> None:
+    def _lose_store(self, error: RuntimeError) -> None:
+        """It is silent when it took that long to fail; a connection that breaks tells of an end with another cause."""
+        who = "Rank 0 (or torchrun's agent), which keeps the run's store,"
+        if time.monotonic() - self._asked > 0.9 * self._silence:
+            self._exit("stalled", f"{who} gave no sign of life for {self._silence:g} s; {self.seen()}.{self._waiting}")
+        reason = str(error).partition("\n")[0]
+        self._exit("lost", f"{who} is gone: {reason}.{self._waiting}")
+
+    @property
+    def _waiting(self) -> str:
+        return f" Rank {self._place.rank} waits for it in: {self.waits} ({self.at})." if self.waits else ""
+
+    def _exit(self, kind: Literal["stalled", "lost"], message: str) -> None:
         """End this process from here: its main thread may be inside a collective that never returns."""
         hint = "The last checkpoint is kept; the same command resumes. train.parallel.silence_seconds is the patience."
-        send(Report(rank=self._place.rank, kind="stalled", message=message, hint=hint), self._place.reports)
+        send(Report(rank=self._place.rank, kind=kind, message=message, hint=hint), self._place.reports)
         os._exit(END_CODE)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
