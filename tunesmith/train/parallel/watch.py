@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -23,6 +24,7 @@ from tunesmith.train.parallel.reports import Report, send
 __all__ = ["Watch", "connect"]
 
 END_CODE = 1
+STORE = "Rank 0 (or torchrun's agent), which keeps the run's store,"
 
 
 def connect(place: Place, seconds: float, *, hosts: bool = False) -> dist.TCPStore:
@@ -52,7 +54,6 @@ class Watch:
         self._place, self._silence = place, silence_seconds
         self._beat = min(1.0, silence_seconds / 5)
         self._parent = os.getppid()
-        self._asked = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tunesmith-watch", daemon=True)
         self._seen = {rank: _Seen() for rank in range(place.size) if rank != place.rank}
@@ -75,8 +76,9 @@ class Watch:
         try:
             self._watch()
         except RuntimeError as error:
-            if not self._ended.is_set():
-                self._lose_store(error)
+            if not self._ended.is_set():  # a connection that breaks tells of an end with another cause
+                reason = str(error).partition("\n")[0]
+                self._exit("lost", f"{STORE} is gone: {reason}.{self._waiting}")
 
     def _watch(self) -> None:
         store, count, slept = connect(self._place, self._silence), 0, time.monotonic()
@@ -86,9 +88,10 @@ class Watch:
             if time.monotonic() - slept > self._beat + self._silence / 2:
                 for seen in self._seen.values():
                     seen.when = time.monotonic()  # it was this process that was away
-            count, self._asked = count + 1, time.monotonic()
-            store.set(f"sign/{self._place.rank}", f"{count} {self.at}{f', in: {self.waits}' if self.waits else ''}")
-            self._look(store)
+            count += 1
+            with self._answered():
+                store.set(f"sign/{self._place.rank}", f"{count} {self.at}{f', in: {self.waits}' if self.waits else ''}")
+                self._look(store)
             silent = [rank for rank, seen in self._seen.items() if seen.sign and self._overdue(seen)]
             if silent and not self._ended.is_set():
                 self._name(silent)
@@ -111,13 +114,21 @@ class Watch:
             "stalled", f"{who} gave no sign of life for {self._silence:g} s; {self.seen(silent)}.{self._waiting}"
         )
 
-    def _lose_store(self, error: RuntimeError) -> None:
-        """It is silent when it took that long to fail; a connection that breaks tells of an end with another cause."""
-        who = "Rank 0 (or torchrun's agent), which keeps the run's store,"
-        if time.monotonic() - self._asked > 0.9 * self._silence:
-            self._exit("stalled", f"{who} gave no sign of life for {self._silence:g} s; {self.seen()}.{self._waiting}")
-        reason = str(error).partition("\n")[0]
-        self._exit("lost", f"{who} is gone: {reason}.{self._waiting}")
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Around requests to the store, which wait for ever when the process that keeps it is frozen."""
+        done = threading.Event()
+
+        def judge() -> None:
+            # The second wait is for a process that was away itself.
+            if not done.wait(self._silence) and not done.wait(self._beat) and not self._ended.is_set():
+                self._exit("stalled", f"{STORE} gave no sign of life for {self._silence:g} s.{self._waiting}")
+
+        threading.Thread(target=judge, daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
 
     @property
     def _waiting(self) -> str:
