@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
+from torch.nn.attention.flex_attention import flex_attention
 
 from tests.parity.measured import loss_and_gradients
 from tunesmith.errors import RecipeError
 from tunesmith.models.methods.lora import Lora
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base
-from tunesmith.train import attention
+from tunesmith.train import attention, tree_plans
 from tunesmith.train.attention import ATTENTION, DENSE_ATTENTION, FLEX_ATTENTION, TREE_ATTENTIONS
 from tunesmith.train.forward import attention_backend, attention_for, score
 from tunesmith.train.selfchecks import leak_probe
@@ -35,6 +37,10 @@ TURNS = {
 plainly = pytest.mark.filterwarnings(
     "ignore:flex_attention called without torch.compile:UserWarning", "ignore:The .grad attribute:UserWarning"
 )
+
+
+def row(ids: Sequence[int]) -> Rendered:
+    return Rendered(token_ids=tuple(ids), loss_weights=(1.0,) * len(ids), spans=())
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +90,7 @@ def test_the_flex_plan_skips_blocks_that_nobody_sees() -> None:
     """
     opening = list(range(10, 50))
     branches = [opening + [index] * 300 for index in (1, 2)]
-    found = [Rendered(token_ids=tuple(ids), loss_weights=(1.0,) * len(ids), spans=()) for ids in branches]
-    tree = fold(found)
+    tree = fold([row(ids) for ids in branches])
     plan = FlexPlan.of(tree, torch.float32, CPU)
     seen = plan.blocks.to_dense()[0, 0]
     assert (tree.size, plan.filling, tuple(seen.shape)) == (640, 0, (5, 5))
@@ -93,10 +98,31 @@ def test_the_flex_plan_skips_blocks_that_nobody_sees() -> None:
     assert seen[4].tolist() == [1, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
+@plainly
+def test_one_compiled_kernel_takes_trees_of_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CUDA runs is compiled, and every step has another tree: the first two sizes are compiled, and a tree of one
+    block. `aot_eager` is the compiler without its last step, which alone needs a GPU for the backward pass.
+    """
+    compiled = torch.compile(flex_attention, backend="aot_eager")
+    monkeypatch.setattr(tree_plans, "_flex_kernel", lambda device_type: compiled)
+    before = counters["stats"]["unique_graphs"]
+    torch.manual_seed(0)
+    for branches in (5, 9, 3, 12, 7, 10, 6, 2, 11):
+        tree = fold([row([1] * 40 + torch.randint(5, 50, (6 * branches,)).tolist()) for _ in range(branches)])
+        inputs = [torch.randn(1, heads, tree.size, 8, requires_grad=True) for heads in (4, 2, 2)]
+        outputs = [plan.of(tree, torch.float32, CPU).attend(*inputs, 0.3) for plan in (FlexPlan, DensePlan)]
+        torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
+        found, expected = (torch.autograd.grad(output.square().sum(), inputs) for output in outputs)
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert counters["stats"]["unique_graphs"] - before <= 3
+
+
 def test_the_dense_mask_is_the_ancestors() -> None:
     """The tree of `tunesmith.train.tree`: s - a - b, a - c - d, s - e."""
     sequences = [(0, 1, 2), (0, 1, 3, 4), (0, 5)]
-    found = [Rendered(token_ids=ids, loss_weights=(1.0,) * len(ids), spans=()) for ids in sequences]
+    found = [row(ids) for ids in sequences]
     ancestors = {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 3], 4: [0, 1, 3, 4], 5: [0, 5]}
     expected = np.zeros((6, 6), dtype=bool)
     for node, visible in ancestors.items():

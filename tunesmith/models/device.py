@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -14,14 +15,15 @@ CPU = torch.device("cpu")
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called `name`, with its number; `auto` is the first CUDA GPU where there is one, else the processor.
+    """The device called `name`, with its number; `auto` is a CUDA GPU where there is one, else the processor.
 
-    Raises ModelError for a device that is not there, naming those that are.
+    Without a number it is the first GPU, or in a process that a launcher such as torchrun started, the one of its
+    LOCAL_RANK. Raises ModelError for a device that is not there, naming those that are.
     """
     there = present_devices()
     if name == "auto":
-        return next((device for device in there if device.type == "cuda"), CPU)
-    wanted = name if name == "cpu" or ":" in name else f"{name}:0"
+        name = "cuda" if any(device.type == "cuda" for device in there) else "cpu"
+    wanted = name if name == "cpu" or ":" in name else f"{name}:{os.environ.get('LOCAL_RANK', '0')}"
     for device in there:
         if str(device) == wanted:
             return device
@@ -29,7 +31,7 @@ def resolve_device(name: str) -> torch.device:
     hint = f"There is: {listed}. Set device to one of these, or to auto."
     if not torch.backends.cuda.is_built() and name.startswith("cuda"):
         hint += " The torch that is installed was built without CUDA."
-    raise ModelError(f"The device {name!r} is not there.", hint=hint)
+    raise ModelError(f"The device {wanted!r} is not there.", hint=hint)
 
 
 def present_devices() -> tuple[torch.device, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
+from torch.utils import deterministic
 
 from tunesmith.models.device import describe, resolve_device
 from tunesmith.models.weights import resolve_precision
@@ -72,7 +74,9 @@ def reproducible(device: torch.device, progress: Progress) -> Iterator[None]:
     # Read by cuBLAS when it begins, which is after this.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = False  # nothing reads what it did not write
     with warnings.catch_warnings():
         told = warnings.showwarning
 
@@ -80,7 +84,7 @@ def reproducible(device: torch.device, progress: Progress) -> Iterator[None]:
             if _NOT_DETERMINISTIC not in str(message):
                 told(message, category, *place)  # type: ignore[arg-type]
                 return
-            kernel = str(message).split(" does not have")[0].splitlines()[0]
+            kernel = re.split(" does not have| defaults", str(message))[0]
             progress.say(f"warning: {kernel} adds in no fixed order here: a resumed run may differ in its last bits")
 
         warnings.filterwarnings("once", f".*{_NOT_DETERMINISTIC}.*")
@@ -89,3 +93,4 @@ def reproducible(device: torch.device, progress: Progress) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            deterministic.fill_uninitialized_memory = fills

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import Adapter
+from tunesmith.models.device import device_of
 from tunesmith.models.low_rank import Factors, as_plain_lora
 from tunesmith.models.targets import Targeted, inject
 
@@ -106,8 +107,8 @@ class Adalora(Targeted):
     def extra_state(self, model: Any) -> dict[str, Tensor]:
         """Smoothed importances and uncertainties, and which directions stay once that is fixed."""
         allocator = model.base_model.rankallocator
-        state = {f"importance.{name}": tensor for name, tensor in allocator.exp_avg_ipt.items()}
-        state |= {f"uncertainty.{name}": tensor for name, tensor in allocator.exp_avg_unc.items()}
+        state = {f"importance.{name}": tensor.cpu() for name, tensor in allocator.exp_avg_ipt.items()}
+        state |= {f"uncertainty.{name}": tensor.cpu() for name, tensor in allocator.exp_avg_unc.items()}
         kept: dict[str, list[bool]] = getattr(model, _KEPT, {})
         return state | {f"kept.{name}": torch.tensor(mask) for name, mask in kept.items()}
 
@@ -117,7 +118,7 @@ class Adalora(Targeted):
         parts: dict[str, dict[str, Tensor]] = {"importance": {}, "uncertainty": {}, "kept": {}}
         for key, tensor in state.items():
             kind, name = key.split(".", 1)
-            parts[kind][name] = tensor
+            parts[kind][name] = tensor.to(device_of(model))
         allocator.exp_avg_ipt, allocator.exp_avg_unc = parts["importance"], parts["uncertainty"]
         # The last importance is overwritten before it is read; its names tell peft which averages exist.
         allocator.ipt = {name: torch.zeros_like(tensor) for name, tensor in parts["importance"].items()}
