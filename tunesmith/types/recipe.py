@@ -162,8 +162,8 @@ class TrainSpec(Value):
     GPU where there is one, else the processor; evaluation takes the same. `precision: auto` is bfloat16 where the
     device has instructions for it, else float32. `attention` computes the prefix tree by segments (kernels of the
     processor), by FlexAttention's blocks (`flex`, CUDA) or with one dense mask (any device); auto takes the fastest.
-    Dropout in the adapter samples one mask per
-    shared prefix token. `checkpoint_every` counts optimizer steps. `patience` is the number of epochs without a
+    Dropout in the adapter samples one mask per shared prefix token. `checkpoint_every` counts optimizer steps.
+    `patience` is the number of epochs without a
     better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
     bits and pages them to the processor's memory when the GPU is full; it needs CUDA. `grader`
     gives the rewards that grpo and rloo learn from; `tunesmith graders` tries one.
