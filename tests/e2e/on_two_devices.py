@@ -58,12 +58,11 @@ def _run(home: Path, base: Path, case: str, device: str) -> dict[str, Any]:
     else:
         record = (policy_runs if case == "grpo" else runs).run(place, base, **changes)
     resumed = _interrupted_and_resumed(place / "killed", base, changes) if case in RESUMED else record.adapter_digest
-    adapter = Path(record.path) / "adapter"
+    adapter, held = Path(record.path) / "adapter", record.held_out_preferences
     return {
         "device": record.device,
         "start": record.start_validation_loss,
-        "end": record.best_validation_loss,
-        "preferences": record.held_out_preferences and record.held_out_preferences.mean_margin,
+        "end": [record.best_validation_loss, held.mean_margin if held else 0.0],
         "checks": {check.name: check.passed for check in record.checks},
         "adapter": str(adapter),
         "resumed to the same bytes": resumed == record.adapter_digest,
