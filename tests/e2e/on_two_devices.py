@@ -18,7 +18,7 @@ from tests import other_device
 
 __all__ = ["CASES"]
 
-RESUMED = ("lora", "adalora")
+RESUMED = ("lora",)
 LORA = {"name": "lora", "rank": 4}
 CASES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -26,7 +26,6 @@ CASES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "padded": {"batching": "padded"},
         "last layer": {"method": {**LORA, "last_layers": 1}},
         "full": {"method": {"name": "full"}, "learning_rate": 0.001},
-        "adalora": {"method": {"name": "adalora"}},
         "bottleneck": {"method": {"name": "bottleneck"}},
         "prefix": {"method": {"name": "prefix"}},
         "dpo": {"objective": {"name": "dpo"}},
