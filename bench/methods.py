@@ -183,7 +183,8 @@ def run(line: Line, home: Path) -> dict[str, Any]:
     tuned = report["contestants"][-1]
     if line == Line("method", "lora"):
         shutil.copytree(Path(record["path"]) / "adapter", home / TEACHER, dirs_exist_ok=True)
-    print(f"  {tuned['scores']['accuracy']['value']:.1%} in {record['seconds']:.0f} s", flush=True)
+    accuracy = tuned["scores"]["accuracy"]["value"]
+    print(f"  {'' if accuracy is None else f'{accuracy:.1%} '}in {record['seconds']:.0f} s", flush=True)
     return {
         "learning_rate": line.train(home)["learning_rate"],
         "trainable": record["trainable_parameters"],
@@ -192,7 +193,7 @@ def run(line: Line, home: Path) -> dict[str, Any]:
         "tokens_per_second": record["effective_tokens"] / record["seconds"],
         "seconds": record["seconds"],
         "threads": record["threads"],
-        "accuracy": tuned["scores"]["accuracy"]["value"],
+        "accuracy": accuracy,
         "standard_error": tuned["scores"]["accuracy"]["standard_error"],
         "rows": tuned["scores"]["accuracy"]["n"],
         "preference_accuracy": (record.get("held_out_preferences") or {}).get("accuracy"),
@@ -239,7 +240,7 @@ def row(line: Line, result: dict[str, Any] | None) -> str:
     if result is None or "error" in result:
         return f"| {line.name} | {'not run yet' if result is None else 'failed: ' + result['error']} | | | | | | |\n"
     pairs = result["preference_accuracy"]
-    accuracy = f"{result['accuracy']:.1%} ± {result['standard_error']:.1%}"
+    accuracy = "" if result["accuracy"] is None else f"{result['accuracy']:.1%} ± {result['standard_error']:.1%}"
     if line.name == "reward":
         accuracy = "scores, does not answer"
     return (
