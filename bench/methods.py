@@ -50,7 +50,8 @@ METHOD_OPTIONS: Mapping[str, dict[str, Any]] = {
     "ptuning": {"learning_rate": 1e-2},
 }
 OBJECTIVE_OPTIONS: Mapping[str, dict[str, Any]] = {
-    name: {"learning_rate": 3e-4} for name in ("dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo")
+    **{name: {"learning_rate": 3e-4} for name in ("dpo", "kto", "orpo", "simpo", "reward")},
+    **{name: {"learning_rate": 3e-4, "epochs": 1} for name in ("grpo", "rloo")},
 }
 DATASETS: Mapping[str, str] = {
     **dict.fromkeys(("dpo", "orpo", "simpo", "reward"), "pairs"),
@@ -68,11 +69,12 @@ LIKENESS: Mapping[str, str] = {
 INTRODUCTION = f"""# Methods and objectives, measured
 
 Written by `python bench/methods.py` from real runs; not edited by hand. {LABELS} labels of banking77, {TRAIN} questions
-a label to train (a tenth of them for validation), two epochs in batches of 8, {TEST} questions a label held out;
-SmolLM2-135M-Instruct. Memory is the peak of the training process. `served`: three answers over HTTP, all releases on
-one server, equal the evaluation's word for word. Rates are not tuned beyond what is shown, and some fifty steps are few
-for methods that train virtual tokens only: read the scores as "it learns", not as a ranking. Preferences do not teach a
-label's wording by themselves: for them look at the held-out pairs whose better answer is the likelier one.
+a label to train (a tenth of them for validation), two epochs in batches of 8 (grpo and rloo: one epoch, 8 answers a
+question), {TEST} questions a label held out; SmolLM2-135M-Instruct. Memory is the peak of the training process.
+`served`: three answers over HTTP, all releases on one server, equal the evaluation's word for word. Rates are not tuned
+beyond what is shown, and some fifty steps are few for methods that train virtual tokens only: read the scores as "it
+learns", not as a ranking. Preferences do not teach a label's wording by themselves: for them look at the held-out pairs
+whose better answer is the likelier one.
 """
 
 
