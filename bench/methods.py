@@ -217,7 +217,7 @@ def ask(results: dict[str, Any], home: Path) -> None:
             for question, _ in result["answers"]:
                 message = {"role": "user", "content": question}
                 completion = client.chat.completions.create(model=result["release"], messages=[message], temperature=0)
-                got.append(completion.choices[0].message.content)
+                got.append((completion.choices[0].message.content or "").strip())  # as the evaluation keeps answers
             result["served"] = got == [answer for _, answer in result["answers"]]
 
 
