@@ -42,7 +42,7 @@ def content(folder: str | Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
-def same(report: TuneReport, records: list[RunRecord]) -> None:
+def assert_same(report: TuneReport, records: list[RunRecord]) -> None:
     assert [point.failure for point in report.points] == [None] * len(records)
     for point, record in zip(report.points, records, strict=True):
         assert point.run is not None
@@ -61,7 +61,7 @@ def test_ranks_rates_and_seeds(tmp_path: Path, tiny: Path) -> None:
     threads = torch.get_num_threads()
     report = tune(recipe, tmp_path / "grid", *axes)
     assert len(report.points) == 8
-    same(report, alone(recipe, tmp_path / "alone", *axes))
+    assert_same(report, alone(recipe, tmp_path / "alone", *axes))
     reused = {part.what: part.times for part in report.shared}
     assert reused["base"] == 15  # each run trains on it and puts its saved adapter on it; the first one loads it
     assert reused["rendered rows"] == 7
@@ -84,14 +84,14 @@ def test_every_method_after_every_other(tmp_path: Path, tiny: Path) -> None:
     """No method leaves anything behind in the base, in the random numbers or in the frozen layers' output."""
     recipe = write_recipe(tmp_path, tiny, epochs=1)
     axis = "train.method=" + ",".join(json.dumps(method) for method in METHODS)
-    same(tune(recipe, tmp_path / "grid", axis), alone(recipe, tmp_path / "alone", axis))
+    assert_same(tune(recipe, tmp_path / "grid", axis), alone(recipe, tmp_path / "alone", axis))
 
 
 def test_frozen_layers_are_computed_once_for_all_ranks(tmp_path: Path, tiny: Path) -> None:
     recipe = write_recipe(tmp_path, tiny, epochs=1, method={"name": "lora", "last_layers": 1})
     axes = ("train.method.rank=2,4,8", "train.batching=tree,padded")
     report = tune(recipe, tmp_path / "grid", *axes)
-    same(report, alone(recipe, tmp_path / "alone", *axes))
+    assert_same(report, alone(recipe, tmp_path / "alone", *axes))
     assert {part.what: part.times for part in report.shared}["frozen layers"] == 2
 
 
@@ -201,7 +201,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path, tiny: Path
     assert process.returncode == 0, errors
     assert all(f"reusing the finished run {run}" in errors for run in finished)
     axes = ("train.seed=1,2", "train.method.rank=2,4")
-    same(
+    assert_same(
         TuneReport.model_validate({k: v for k, v in json.loads(shown).items() if k != "failed"}),
         alone(recipe, tmp_path / "alone", *axes),
     )

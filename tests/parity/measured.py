@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import torch
 
 from tunesmith.engine.backends.embedded import Embedded
+from tunesmith.models.methods.lora import Lora
+from tunesmith.models.weights import load_base
 from tunesmith.train import attention
 from tunesmith.train.forward import attention_backend, score, score_plainly
 from tunesmith.types.conversation import Rendered
 
-__all__ = ["TRL_ON_A_PROCESSOR", "loss_and_gradients", "with_engine"]
+__all__ = ["TRL_ON_A_PROCESSOR", "lora_off_its_start", "loss_and_gradients", "with_engine"]
 
 Result = TypeVar("Result")
 
@@ -36,6 +38,19 @@ def with_engine(base: Path, work: Callable[[Any], Awaitable[Result]], **options:
             await engine.close()
 
     return asyncio.run(run())
+
+
+def lora_off_its_start(base: Path) -> Any:
+    """A LoRA of rank 4 on the base in `base`, in training; its B, which starts at zero, is moved so that every product
+    matters.
+    """
+    attention.register()
+    wrapped = Lora(rank=4).wrap(load_base(base, "float32", attention=attention.ATTENTION), seed=0).train()
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0.0, 0.2)
+    return wrapped
 
 
 def loss_and_gradients(model: Any, rows: Sequence[Rendered], how: str) -> tuple[float, torch.Tensor]:

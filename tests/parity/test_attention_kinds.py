@@ -12,12 +12,10 @@ import torch
 from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import flex_attention
 
-from tests.parity.measured import loss_and_gradients
+from tests.parity.measured import lora_off_its_start, loss_and_gradients
 from tunesmith.errors import RecipeError
-from tunesmith.models.methods.lora import Lora
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import load_base
-from tunesmith.train import attention, tree_plans
+from tunesmith.train import tree_plans
 from tunesmith.train.attention import ATTENTION, DENSE_ATTENTION, FLEX_ATTENTION, TREE_ATTENTIONS
 from tunesmith.train.forward import attention_backend, attention_for, score
 from tunesmith.train.selfchecks import leak_probe
@@ -52,13 +50,7 @@ def flex_backward_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> Any:
     """4 query heads share 2 key/value heads."""
-    attention.register()
-    wrapped = Lora(rank=4).wrap(load_base(tiny, "float32", attention=ATTENTION), seed=0).train()
-    with torch.no_grad():
-        for name, parameter in wrapped.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0.0, 0.2)
-    return wrapped
+    return lora_off_its_start(tiny)
 
 
 @pytest.fixture(params=sorted(TURNS))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.parity.measured import loss_and_gradients
+from tests.parity.measured import lora_off_its_start, loss_and_gradients
 from tunesmith.models.methods.lora import Lora
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import load_base
@@ -39,14 +39,7 @@ TURNS: dict[str, list[tuple[str | None, list[str]]]] = {
 
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> Any:
-    attention.register()
-    base = load_base(tiny, "float32", attention=attention.ATTENTION)
-    wrapped = Lora(rank=4).wrap(base, seed=0).train()
-    with torch.no_grad():  # B starts at zero; move it so that every product matters
-        for name, parameter in wrapped.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0.0, 0.2)
-    return wrapped
+    return lora_off_its_start(tiny)
 
 
 @pytest.fixture(params=sorted(TURNS))
