@@ -15,9 +15,11 @@ __all__ = [
     "Check",
     "DatasetManifest",
     "Drop",
+    "DroppedRow",
     "Example",
     "Ledger",
     "RenderingProof",
+    "RowFinding",
     "SourceFile",
     "SplitName",
     "SplitStatistics",
@@ -28,12 +30,15 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Example(Value):
-    """One usable row. `id` is the first 16 hex digits of the content's digest; `line` counts from 1."""
+    """One usable row. `id` is the first 16 hex digits of the content's digest; `line` counts from 1; `sizes` are the
+    tokens of each of its sequences (one of a conversation, two of a preference).
+    """
 
     id: str
     source: str
     line: int
     content: Row
+    sizes: tuple[int, ...] = ()
 
     @property
     def conversation(self) -> Conversation:
@@ -44,6 +49,32 @@ class Example(Value):
     def wanted(self) -> bool:
         """Whether the conversation's answer is one to expect; False for a judged answer that is unwanted."""
         return not isinstance(self.content, Labelled) or self.content.label
+
+
+class DroppedRow(Value):
+    """One row that was left out, one line of `dropped.jsonl`: why, where it stood, what it said.
+
+    `detail` says more where the reason alone does not (what the template refused, which row it repeats); `sizes` are
+    the tokens of each of its sequences, none when it cannot be rendered.
+    """
+
+    reason: str
+    source: str
+    line: int
+    content: Row
+    detail: str = ""
+    sizes: tuple[int, ...] = ()
+
+
+class RowFinding(Value):
+    """One thing that a step found in a row, one line of `findings.jsonl`; `place` is the row's split, or `dropped`."""
+
+    step: str
+    kind: str
+    detail: str = ""
+    source: str
+    line: int
+    place: SplitName | Literal["dropped"]
 
 
 class Drop(Value):
