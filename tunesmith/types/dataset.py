@@ -74,7 +74,7 @@ class RowFinding(Value):
     detail: str = ""
     source: str
     line: int
-    place: SplitName | Literal["dropped"]
+    place: Literal["train", "validation", "test", "dropped"]
 
 
 class Drop(Value):
