@@ -23,6 +23,7 @@ FOLDERS = (
     "tunesmith.models.methods",
     "tunesmith.engine.backends",
     "tunesmith.prepare.formats",
+    "tunesmith.prepare.steps",
     "tunesmith.train.objectives",
     "tunesmith.train.trackers",
     "tunesmith.evaluate.metrics",

@@ -25,7 +25,7 @@ from tunesmith.types.tracked import track, unread
 
 __all__ = ["PLUGIN_PLACES", "effective", "load_recipe", "track", "unread"]
 
-# Where a recipe names a plugin: as a mapping {name, options} or, for the last two, by its name alone. `*` is any item.
+# Where a recipe names a plugin: as a mapping {name, options}; metrics and formats by the name alone. `*` is any item.
 PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
     {
         ("train", "method"): "tunesmith.models.methods",
@@ -34,6 +34,7 @@ PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
         ("train", "trackers", "*"): "tunesmith.train.trackers",
         ("gate", "rules", "*"): "tunesmith.gate.rules",
         ("evaluate", "metrics", "*"): "tunesmith.evaluate.metrics",
+        ("prepare", "steps", "*"): "tunesmith.prepare.steps",
         ("prepare", "sources", "*", "format"): "tunesmith.prepare.formats",
     }
 )

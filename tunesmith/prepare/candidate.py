@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from tunesmith.prepare.step import Finding
 from tunesmith.types.dataset import Example, SplitName
+from tunesmith.types.preference import Row
 
 __all__ = ["Candidate", "Dropped", "Sorted"]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An example, the split its source asks for, and once it is rendered the tokens of each of its sequences."""
+    """An example, the split its source asks for, and once it is rendered the tokens of each of its sequences.
+
+    `findings` is what steps found in it; rows of one `group` (-1: none) must land in the same split.
+    """
 
     example: Example
     split: Literal["auto"] | SplitName
     sizes: tuple[int, ...] = ()
     trained_tokens: int = 0
+    findings: tuple[Finding, ...] = ()
+    group: int = -1
 
     @property
     def tokens(self) -> int:
@@ -28,6 +35,13 @@ class Candidate:
     def longest(self) -> int:
         """Tokens of its longest sequence."""
         return max(self.sizes, default=0)
+
+    def changed(self, content: Row) -> Candidate:
+        """The row with another content, and the id that goes with it."""
+        if content is self.example.content:
+            return self
+        update = {"id": content.content_digest()[:16], "content": content}
+        return replace(self, example=self.example.model_copy(update=update))
 
     @property
     def where(self) -> str:

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from tunesmith.prepare.candidate import Candidate, Dropped
 from tunesmith.types.dataset import Drop, Ledger
 
-__all__ = ["DUPLICATE_REASONS", "drop_rate", "make_ledger", "shown"]
-
-DUPLICATE_REASONS = ("duplicate", "duplicate_of_test", "duplicate_of_validation")
+__all__ = ["drop_rate", "is_duplicate", "make_ledger", "shown"]
 
 _PLACES = 5
 
@@ -41,9 +39,14 @@ def make_ledger(rows_in: int, tokens_in: int, used: Iterable[Candidate], dropped
     )
 
 
+def is_duplicate(reason: str) -> bool:
+    """Whether rows dropped for `reason` repeat one that is kept (`duplicate`, `near_duplicate_of_test`, ...)."""
+    return "duplicate" in reason.split("_")
+
+
 def drop_rate(ledger: Ledger) -> float:
     """Share of the rows that was dropped; duplicates do not count, for their content is still used."""
-    lost = sum(drop.rows for drop in ledger.drops if drop.reason not in DUPLICATE_REASONS)
+    lost = sum(drop.rows for drop in ledger.drops if not is_duplicate(drop.reason))
     return lost / ledger.rows_in if ledger.rows_in else 0.0
 
 

@@ -1,8 +1,8 @@
 """Prepare: data files in, a proven dataset out, with every row accounted for.
 
-Order: read and parse all sources; put the recipe's system prompt in front; render every row; drop what cannot be
-rendered, is too long or repeats a prompt; split; prove the rendering of what is left; store. The dataset is addressed
-by a digest of everything that went in, so preparing twice reuses the first result.
+Order: read and parse all sources; take the rows through the recipe's steps; put the recipe's system prompt in front;
+render every row; drop what cannot be rendered, is too long or repeats a prompt; split; prove the rendering of what is
+left; store. The dataset is addressed by a digest of all that went in, so preparing twice reuses the first result.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import NamedTuple, Protocol
 
 from tunesmith.errors import DataError, Problem, RecipeError, RenderingError
 from tunesmith.prepare.candidate import Candidate, Dropped, Sorted
+from tunesmith.prepare.dedupe import drop_duplicates
+from tunesmith.prepare.labels import expand_system, find_labels, shared_system, with_system
 from tunesmith.prepare.ledger import drop_rate, make_ledger, shown
+from tunesmith.prepare.length import drop_too_long
 from tunesmith.prepare.sources import find_sources, parse_sources
-from tunesmith.prepare.steps.dedupe import drop_duplicates
-from tunesmith.prepare.steps.labels import expand_system, find_labels, shared_system, with_system
-from tunesmith.prepare.steps.length import drop_too_long
-from tunesmith.prepare.steps.split import assign_splits
+from tunesmith.prepare.split import assign_splits
+from tunesmith.prepare.stepping import load_steps, step_files, through_steps
 from tunesmith.progress import Progress, Silent
 from tunesmith.store.datasets import StoredDataset, dataset_path, load_dataset, save_dataset
 from tunesmith.types.base import digest_file, digest_json
@@ -40,7 +41,7 @@ from tunesmith.types.tracked import track, unread
 
 __all__ = ["PREPARE_VERSION", "Renders", "dataset_digest", "prepare"]
 
-PREPARE_VERSION = 2
+PREPARE_VERSION = 3
 """Part of every dataset's digest: raise it when the same input would give another dataset."""
 
 
@@ -72,12 +73,13 @@ class _Usable(NamedTuple):
 
 
 def dataset_digest(spec: PrepareSpec, renderer: Renders, base_dir: Path) -> str:
-    """The digest a dataset will have: of the spec, the source bytes, template, tokenizer and `PREPARE_VERSION`.
+    """The digest a dataset will have: of the spec, the bytes of sources and of files that steps name,
+    template, tokenizer and `PREPARE_VERSION`.
 
     Raises:
         DataError: a source file is missing or of a kind that is not read.
     """
-    paths = find_sources(spec.sources, base_dir)
+    paths = [*find_sources(spec.sources, base_dir), *step_files(load_steps(spec.steps), base_dir)]
     files = [digest_file(path) for path in paths]
     parts = [spec.content_digest(), files, renderer.template_digest, renderer.tokenizer_digest, PREPARE_VERSION]
     return digest_json(parts)
@@ -104,7 +106,9 @@ def prepare(
         return load_dataset(home, digest)
     tracked = track(spec)
     candidates, files = parse_sources(tracked.sources, find_sources(tracked.sources, base_dir))
-    usable = _usable_rows(tracked, _with_system_prompt(tracked, candidates), renderer, progress)
+    stepped = through_steps(candidates, load_steps(tracked.steps), base_dir)
+    usable = _usable_rows(tracked, _with_system_prompt(tracked, stepped.kept), renderer, progress)
+    usable = usable._replace(dropped=stepped.dropped + usable.dropped)
     ledger = _accepted_ledger(tracked, usable)
     proof = _proven(usable.rows, renderer, progress)
     if ignored := unread(tracked):
@@ -119,13 +123,7 @@ def _with_system_prompt(spec: PrepareSpec, candidates: Sequence[Candidate]) -> t
     system = expand_system(spec.system, _labels(candidates), len(set(answers)))
     if system is None:
         return tuple(candidates)
-    return tuple(_opened_with(row, system) for row in candidates)
-
-
-def _opened_with(row: Candidate, system: str) -> Candidate:
-    content = with_system(row.example.content, system)
-    changed = {"id": content.content_digest()[:16], "content": content}
-    return replace(row, example=row.example.model_copy(update=changed))
+    return tuple(row.changed(with_system(row.example.content, system)) for row in candidates)
 
 
 def _usable_rows(spec: PrepareSpec, candidates: Sequence[Candidate], renderer: Renders, progress: Progress) -> _Usable:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tunesmith.types.preference import Row
 
-__all__ = ["Finding", "Judgement", "Outcome", "RowStep", "RowsSeen", "TableStep"]
+__all__ = ["Finding", "Judgement", "Outcome", "ReadsFiles", "RowStep", "RowsSeen", "TableStep"]
 
 
 class Finding(NamedTuple):
@@ -84,3 +84,11 @@ class TableStep(Protocol):
 
     def judge(self, measures: npt.NDArray[np.uint8], rows: RowsSeen) -> Judgement:
         """The verdict on all rows; `measures` [N, bytes] holds what `open`'s function gave for each."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A step of either kind whose options name files, such as an evaluation set or a list of words."""
+
+    def files(self, folder: Path) -> tuple[Path, ...]:
+        """Those files; their bytes are part of the dataset's digest. Raises DataError for one that is not there."""

@@ -122,9 +122,11 @@ class PrepareSpec(Value):
     `deduplicate: normalised` compares prompts and answers after case folding, Unicode NFKC and white-space
     collapse; a duplicate over a split border is dropped from the training side. `max_drop_rate` stops the run
     when a larger share of the rows is dropped.
+    `steps` clean, check and drop rows, in this order, after they are read and before `system` is put in front.
     """
 
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
+    steps: tuple[PluginSpec, ...] = ()
     system: str | None = None
     split: SplitSpec = SplitSpec()
     deduplicate: Literal["off", "exact", "normalised"] = "normalised"

@@ -9,12 +9,12 @@ import pytest
 
 from tunesmith.errors import DataError
 from tunesmith.prepare.candidate import Candidate
+from tunesmith.prepare.content import answer_key, normalised, prompt_key
+from tunesmith.prepare.dedupe import drop_duplicates
+from tunesmith.prepare.labels import expand_system, find_labels, shared_system, with_system
 from tunesmith.prepare.ledger import drop_rate, make_ledger, shown
-from tunesmith.prepare.steps.content import answer_key, normalised, prompt_key
-from tunesmith.prepare.steps.dedupe import drop_duplicates
-from tunesmith.prepare.steps.labels import expand_system, find_labels, shared_system, with_system
-from tunesmith.prepare.steps.length import drop_too_long
-from tunesmith.prepare.steps.split import assign_splits
+from tunesmith.prepare.length import drop_too_long
+from tunesmith.prepare.split import assign_splits
 from tunesmith.types.conversation import Conversation, Message
 from tunesmith.types.dataset import Example
 from tunesmith.types.recipe import SplitSpec

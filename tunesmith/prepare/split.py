@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tunesmith.prepare.candidate import Candidate
-from tunesmith.prepare.steps.content import prompt_key
+from tunesmith.prepare.content import prompt_key
 from tunesmith.types.base import digest_bytes
 from tunesmith.types.dataset import SplitName
 from tunesmith.types.recipe import SplitSpec

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from tunesmith.prepare.candidate import Candidate, Dropped, Sorted
-from tunesmith.prepare.steps.content import answer_key, prompt_key, subject_key
+from tunesmith.prepare.content import answer_key, prompt_key, subject_key
 
 __all__ = ["drop_duplicates"]
 
