@@ -14,14 +14,15 @@ from tunesmith.evaluate.report import wording
 from tunesmith.evaluate.report.charts import loss_chart
 from tunesmith.evaluate.report.facts import ReportFacts
 from tunesmith.evaluate.report.heatmap import heatmap
-from tunesmith.evaluate.report.markdown import escaped, markdown_page
+from tunesmith.evaluate.report.markdown import markdown_page
 from tunesmith.evaluate.report.page import html_page
 from tunesmith.evaluate.report.samples import confused_pairs, flips
 from tunesmith.evaluate.report.story import rival, story, subject
-from tunesmith.evaluate.report.svg import tag, ticks
 from tunesmith.evaluate.report.write import write
 from tunesmith.evaluate.scoring import class_scores, confusions, score
 from tunesmith.gate.stage import judge
+from tunesmith.page.markdown import escaped
+from tunesmith.page.svg import tag, ticks
 from tunesmith.types.dataset import Check, DatasetManifest, Drop, Ledger, RenderingProof, SourceFile, SplitStatistics
 from tunesmith.types.decision import Decision, Verdict
 from tunesmith.types.recipe import GateSpec

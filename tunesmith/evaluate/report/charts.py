@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
 from tunesmith.evaluate.report import wording
-from tunesmith.evaluate.report.svg import picture, tag, text, ticks
+from tunesmith.page.frame import WIDTH, Frame, gridline, upright
+from tunesmith.page.svg import picture, tag, text, ticks
 from tunesmith.types.report import Comparison, Contestant, Score
 
-__all__ = ["Frame", "difference_chart", "loss_chart", "score_chart"]
-
-WIDTH = 975.0
-
-
-class Frame(NamedTuple):
-    """The plotting area in picture units."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def x(self, low: float, high: float) -> Callable[[float], float]:
-        """A value on the horizontal axis -> its place."""
-        return lambda value: self.left + (value - low) / ((high - low) or 1.0) * (self.right - self.left)
-
-    def y(self, low: float, high: float) -> Callable[[float], float]:
-        """A value on the vertical axis -> its place, upwards."""
-        return lambda value: self.bottom - (value - low) / ((high - low) or 1.0) * (self.bottom - self.top)
+__all__ = ["difference_chart", "loss_chart", "score_chart"]
 
 
 def loss_chart(rows: Sequence[dict[str, Any]], best_step: int) -> Markup:
@@ -46,7 +28,7 @@ def loss_chart(rows: Sequence[dict[str, Any]], best_step: int) -> Markup:
     x, y = frame.x(0, last), frame.y(0, top)
     smooth = _smoothed(train)
     parts = [
-        *(_gridline(frame, y(each), f"{each:g}") for each in ticks(0, top)),
+        *(gridline(frame, y(each), f"{each:g}") for each in ticks(0, top)),
         *(text(x(each), frame.bottom + 20, f"{each:g}", "middle") for each in ticks(0, last, 8) if each == int(each)),
         text((frame.left + frame.right) / 2, frame.bottom + 40, "optimizer step", "middle", "axis"),
         _line(train, x, y, "train-raw"),
@@ -70,7 +52,7 @@ def score_chart(contestants: Sequence[Contestant]) -> Markup:
     height = 30 + sum(len(group) * row + gap for group in groups)
     frame = Frame(left, 8, WIDTH - 84, height - 26)
     x = frame.x(0, 1)
-    parts = [_upright(frame, x(each / 4), f"{25 * each}%") for each in range(5)]
+    parts = [upright(frame, x(each / 4), f"{25 * each}%") for each in range(5)]
     y = frame.top + 12
     for group in groups:
         score = group[0][1]
@@ -117,16 +99,6 @@ def _line(
     points: list[tuple[float, float]], x: Callable[[float], float], y: Callable[[float], float], class_: str
 ) -> Markup:
     return tag("polyline", points=" ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points), class_=class_)
-
-
-def _gridline(frame: Frame, y: float, label: str) -> Markup:
-    line = tag("line", x1=frame.left, x2=frame.right, y1=y, y2=y, class_="grid")
-    return line + text(frame.left - 10, y + 4, label, "end")
-
-
-def _upright(frame: Frame, x: float, label: str) -> Markup:
-    line = tag("line", x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_="grid")
-    return line + text(x, frame.bottom + 18, label, "middle")
 
 
 def _best(x: float, y: float, loss: float) -> Markup:

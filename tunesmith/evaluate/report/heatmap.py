@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from tunesmith.evaluate.report.svg import picture, tag, text
+from tunesmith.page.svg import picture, tag, text
 from tunesmith.types.report import Confusion, Contestant
 
 __all__ = ["Grid", "heatmap"]

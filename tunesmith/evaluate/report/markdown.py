@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tunesmith.evaluate.report import tables, wording
 from tunesmith.evaluate.report.facts import ReportFacts
 from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.report.samples import confused_pairs, flips
 from tunesmith.evaluate.report.story import model_name, rival, story, subject
+from tunesmith.page.markdown import escaped, table
 from tunesmith.types.dataset import Check
 from tunesmith.types.decision import Outcome
 
-__all__ = ["escaped", "markdown_page"]
-
-
-def escaped(text: str) -> str:
-    """`text` on one line with every character that Markdown or HTML could read as markup disarmed."""
-    flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", flat)
+__all__ = ["markdown_page"]
 
 
 def markdown_page(facts: ReportFacts) -> str:
@@ -40,12 +34,6 @@ def markdown_page(facts: ReportFacts) -> str:
 
 def _sign(outcome: Outcome) -> str:
     return {"pass": "✅", "fail": "❌", "inconclusive": "❔"}[outcome]
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    lines.extend("| " + " | ".join(escaped(str(cell)) for cell in row) + " |" for row in rows)
-    return "\n".join(lines)
 
 
 def _verdict(facts: ReportFacts) -> list[str]:
@@ -76,7 +64,7 @@ def _scores(facts: ReportFacts) -> list[str]:
         f"{evaluation.rows} rows of the {evaluation.split} split; ± is the standard error; latency with "
         f"{evaluation.concurrency} requests in flight, as a request to a server under that load sees it."
     )
-    return ["## Scores", _table(heads, rows), note]
+    return ["## Scores", table(heads, rows), note]
 
 
 def _comparisons(facts: ReportFacts) -> list[str]:
@@ -97,7 +85,7 @@ def _comparisons(facts: ReportFacts) -> list[str]:
          f"{row.won} : {row.lost}", row.reading)
         for row in rows
     ]  # fmt: skip
-    return ["## Paired comparisons", _table(heads, cells)]
+    return ["## Paired comparisons", table(heads, cells)]
 
 
 def _labels(facts: ReportFacts) -> list[str]:
@@ -105,7 +93,7 @@ def _labels(facts: ReportFacts) -> list[str]:
     if not ours.classes:
         return []
     rows = [(row.label, row.support, row.precision, row.recall, row.f1) for row in tables.class_rows(ours)]
-    parts = ["## Label by label (weakest first)", _table(("Label", "Rows", "Precision", "Recall", "F1"), rows)]
+    parts = ["## Label by label (weakest first)", table(("Label", "Rows", "Precision", "Recall", "F1"), rows)]
     pairs = confused_pairs(facts.evaluation, ours)
     if pairs:
         heads = ("Right label", "Answered as", "Rows", "Example")
@@ -113,7 +101,7 @@ def _labels(facts: ReportFacts) -> list[str]:
             (pair.reference, pair.predicted or "(no known label)", pair.rows, "; ".join(pair.texts[:1]))
             for pair in pairs
         ]
-        parts.extend(["## Most confused pairs", _table(heads, cells)])
+        parts.extend(["## Most confused pairs", table(heads, cells)])
     return parts
 
 
@@ -125,7 +113,7 @@ def _changes(facts: ReportFacts) -> list[str]:
     parts = [f"## What changed against the {escaped(model_name(other))}: {len(found.won)} won, {len(found.lost)} lost"]
     if found.lost:
         rows = [(flip.text, flip.reference, flip.before, flip.after) for flip in found.lost[:6]]
-        parts.append(_table(("Lost row", "Right", "Before", "Now"), rows))
+        parts.append(table(("Lost row", "Right", "Before", "Now"), rows))
     return parts
 
 
@@ -139,7 +127,7 @@ def _data(facts: ReportFacts) -> list[str]:
     parts = ["## Data", balance]
     if ledger.drops:
         rows = [(drop.reason, drop.rows, drop.tokens, ", ".join(drop.where)) for drop in ledger.drops]
-        parts.append(_table(("Dropped because", "Rows", "Tokens", "First places"), rows))
+        parts.append(table(("Dropped because", "Rows", "Tokens", "First places"), rows))
     return [*parts, "## Proofs and self-checks", _checks((*facts.dataset.proof.checks, *facts.run.checks))]
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from tunesmith import __version__
 from tunesmith.evaluate.report import tables, wording
 from tunesmith.evaluate.report.charts import loss_chart, score_chart
 from tunesmith.evaluate.report.facts import ReportFacts
@@ -16,6 +11,7 @@ from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.report.heatmap import heatmap
 from tunesmith.evaluate.report.samples import confused_pairs, flips
 from tunesmith.evaluate.report.story import learning, model_name, rival, story, subject
+from tunesmith.page.html import page
 
 __all__ = ["html_page"]
 
@@ -36,11 +32,7 @@ SECTIONS = (
 
 def html_page(facts: ReportFacts) -> str:
     """The whole page."""
-    folder = resources.files("tunesmith.evaluate.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    css = Markup((folder / "page.css").read_text(encoding="utf-8"))
-    return template.render(css=css, version=__version__, **_content(facts)).lstrip()
+    return page("tunesmith.evaluate.report", "page.html.j2", _content(facts))
 
 
 def _content(facts: ReportFacts) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunesmith.page.wording import duration, name, shorten, size
 from tunesmith.types.report import Comparison, Scale, Score
 
 __all__ = [
@@ -17,12 +18,6 @@ __all__ = [
     "shorten",
     "size",
 ]
-
-
-def name(identifier: str) -> str:
-    """'prompt_only' -> 'Prompt only', 'macro_f1' -> 'Macro F1'."""
-    words = identifier.replace("_", " ").replace(" f1", " F1")
-    return words[:1].upper() + words[1:]
 
 
 def about(rows: int) -> str:
@@ -69,24 +64,3 @@ def change(value: float, scale: Scale) -> str:
 def p_value(comparison: Comparison) -> str:
     """'< 0.001' or three decimals."""
     return "< 0.001" if comparison.p_value < 0.001 else f"{comparison.p_value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """'340 ms', '12.4 s', '3 min 20 s'."""
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
-
-
-def size(count: float) -> str:
-    """Bytes in GiB or MiB: '1.92 GiB', '310 MiB'."""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def shorten(text: str, limit: int = 320) -> str:
-    """`text` with white space collapsed, cut at a word with an ellipsis when it is longer than `limit` characters."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " \u2026"
