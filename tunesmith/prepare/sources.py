@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tunesmith.errors import DataError, Problem, nearest
 from tunesmith.prepare.candidate import Candidate
 from tunesmith.prepare.detect import choose_format
+from tunesmith.prepare.format import Format
 from tunesmith.prepare.problems import Problems
 from tunesmith.prepare.reader import SUFFIXES, read_table
+from tunesmith.prepare.table import Row
 from tunesmith.types.base import digest_file
 from tunesmith.types.dataset import Example, SourceFile
 from tunesmith.types.recipe import SourceSpec
 
-__all__ = ["Parsed", "find_sources", "parse_sources"]
+__all__ = ["OpenSource", "Parsed", "find_sources", "open_sources", "parse_sources"]
 
 _OTHER_FILES: Mapping[str, str] = {
     ".xlsx": "export the sheet as CSV",
@@ -25,6 +27,21 @@ _OTHER_FILES: Mapping[str, str] = {
     ".zip": "unpack it first",
     ".zst": "unpack it first",
 }
+
+
+class OpenSource(NamedTuple):
+    """One file of a source: its name for messages, SHA-256, format and container in words, the format, its rows.
+
+    `rows` are read as they are iterated; iterating raises DataError (without the file's name) for faults of the
+    container.
+    """
+
+    spec: SourceSpec
+    file: str
+    digest: str
+    format: str
+    form: Format
+    rows: Iterable[Row]
 
 
 class Parsed(NamedTuple):
@@ -55,7 +72,25 @@ def find_sources(sources: tuple[SourceSpec, ...], base_dir: Path) -> tuple[Path,
     return tuple(paths)
 
 
-def parse_sources(sources: tuple[SourceSpec, ...], paths: tuple[Path, ...]) -> Parsed:
+def open_sources(sources: tuple[SourceSpec, ...], paths: tuple[Path, ...]) -> tuple[OpenSource, ...]:
+    """Every file of every source, its container and format recognised, its rows still to be read.
+
+    Raises:
+        DataError: the problems of all files together, the first twenty shown and the others counted.
+    """
+    problems = Problems()
+    opened: list[OpenSource] = []
+    for source, path in zip(sources, paths, strict=True):
+        with problems.collecting(source.path):
+            table = read_table(path)
+            name, form = choose_format(source, table.rows)
+            shown = f"{name} ({table.container})"
+            opened.append(OpenSource(source, source.path, digest_file(path), shown, form, table.rows))
+    problems.raise_if_any()
+    return tuple(opened)
+
+
+def parse_sources(opened: Sequence[OpenSource]) -> Parsed:
     """Every row of every source as a candidate with its content; all rows are of one kind.
 
     Raises:
@@ -64,11 +99,17 @@ def parse_sources(sources: tuple[SourceSpec, ...], paths: tuple[Path, ...]) -> P
     problems = Problems()
     candidates: list[Candidate] = []
     files: list[SourceFile] = []
-    for source, path in zip(sources, paths, strict=True):
-        with problems.collecting(source.path):
-            read, kind = _parse(source, path, problems)
-            candidates.extend(read)
-            files.append(SourceFile(path=source.path, digest=digest_file(path), format=kind, rows=len(read)))
+    for source in opened:
+        before = len(candidates)
+        with problems.collecting(source.file):
+            for row in source.rows:
+                with problems.collecting(source.file, row.line, row.within):
+                    content = source.form.parse(row.fields)
+                    identity = content.content_digest()[:16]
+                    example = Example(id=identity, source=source.file, line=row.line, content=content)
+                    candidates.append(Candidate(example, source.spec.split))
+        rows = len(candidates) - before
+        files.append(SourceFile(path=source.file, digest=source.digest, format=source.format, rows=rows))
     problems.raise_if_any()
     _refuse_a_mixture(candidates)
     return Parsed(tuple(candidates), tuple(files))
@@ -83,19 +124,6 @@ def _refuse_a_mixture(candidates: list[Candidate]) -> None:
             message = f"holds {shape} rows, while {first.source} holds {first.content.shape} rows"
             fix = "keep one kind of rows in prepare.sources; train the other kind with a recipe of its own"
             raise DataError([Problem(message, file=row.example.source, line=row.example.line, fix=fix)])
-
-
-def _parse(source: SourceSpec, path: Path, problems: Problems) -> tuple[list[Candidate], str]:
-    table = read_table(path)
-    name, form = choose_format(source, table.rows)
-    candidates = []
-    for row in table.rows:
-        with problems.collecting(source.path, row.line, row.within):
-            content = form.parse(row.fields)
-            identity = content.content_digest()[:16]
-            example = Example(id=identity, source=source.path, line=row.line, content=content)
-            candidates.append(Candidate(example, source.split))
-    return candidates, f"{name} ({table.container})"
 
 
 def _file_problem(shown: str, path: Path) -> Problem | None:

@@ -19,7 +19,7 @@ from tunesmith.prepare.dedupe import drop_duplicates
 from tunesmith.prepare.labels import expand_system, find_labels, shared_system, with_system
 from tunesmith.prepare.ledger import drop_rate, make_ledger, shown
 from tunesmith.prepare.length import drop_too_long
-from tunesmith.prepare.sources import find_sources, parse_sources
+from tunesmith.prepare.sources import find_sources, open_sources, parse_sources
 from tunesmith.prepare.split import assign_splits
 from tunesmith.prepare.stepping import load_steps, step_files, through_steps
 from tunesmith.progress import Progress, Silent
@@ -105,7 +105,7 @@ def prepare(
         progress.say(f"dataset {digest[:16]} is prepared already; reusing {path}")
         return load_dataset(home, digest)
     tracked = track(spec)
-    candidates, files = parse_sources(tracked.sources, find_sources(tracked.sources, base_dir))
+    candidates, files = parse_sources(open_sources(tracked.sources, find_sources(tracked.sources, base_dir)))
     stepped = through_steps(candidates, load_steps(tracked.steps), base_dir)
     usable = _usable_rows(tracked, _with_system_prompt(tracked, stepped.kept), renderer, progress)
     usable = usable._replace(dropped=stepped.dropped + usable.dropped)
