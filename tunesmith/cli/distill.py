@@ -66,11 +66,11 @@ def command(
 
 def _asked(prompts: Path) -> list[Asked]:
     from tunesmith.grade.teacher_answers import Asked
-    from tunesmith.prepare.sources import find_sources, parse_sources
+    from tunesmith.prepare.sources import find_sources, open_sources, parse_sources
     from tunesmith.types.recipe import SourceSpec
 
     sources = (SourceSpec(path=prompts.name),)
-    parsed = parse_sources(sources, find_sources(sources, prompts.parent))
+    parsed = parse_sources(open_sources(sources, find_sources(sources, prompts.parent)))
     asked = []
     for candidate in parsed.candidates:
         content = candidate.example.content
