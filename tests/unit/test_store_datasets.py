@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import DataError, NotFound
-from tunesmith.store.datasets import StoredDataset, load_dataset, save_dataset
+from tunesmith.store.datasets import DROPPED_FILE, StoredDataset, load_dataset, save_dataset
 from tunesmith.types.conversation import Conversation, Message
-from tunesmith.types.dataset import DatasetManifest, Example, Ledger, RenderingProof, SplitStatistics
+from tunesmith.types.dataset import DatasetManifest, DroppedRow, Example, Ledger, RenderingProof, SplitStatistics
 
 DIGEST = "ab" * 32
 
@@ -97,3 +97,11 @@ def test_damage_after_loading_is_noticed_too(stored: StoredDataset) -> None:
     file.write_bytes(file.read_bytes().replace(b"yes", b"no!"))
     with pytest.raises(DataError, match="a changed row"):
         stored.examples("train")
+
+
+def test_rows_come_one_at_a_time_and_absent_lists_are_empty(stored: StoredDataset) -> None:
+    assert next(stored.rows("train")) == EXAMPLES["train"][0]
+    assert (list(stored.dropped()), list(stored.findings())) == ([], [])
+    left_out = DroppedRow(reason="too_long", source="a.csv", line=4, content=EXAMPLES["test"][0].content, sizes=(9,))
+    (stored.path / DROPPED_FILE).write_text(left_out.model_dump_json() + "\n", encoding="utf-8")
+    assert list(stored.dropped()) == [left_out]

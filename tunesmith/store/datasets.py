@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from tunesmith.errors import DataError, NotFound, Problem, nearest
-from tunesmith.types.base import digest_file
-from tunesmith.types.dataset import SPLITS, DatasetManifest, Example, SplitName
+from tunesmith.store.json_lines import read_lines
+from tunesmith.types.base import Value, digest_file
+from tunesmith.types.dataset import SPLITS, DatasetManifest, DroppedRow, Example, RowFinding, SplitName
 
-__all__ = ["StoredDataset", "dataset_path", "load_dataset", "save_dataset"]
+__all__ = ["DROPPED_FILE", "FINDINGS_FILE", "StoredDataset", "dataset_path", "load_dataset", "save_dataset"]
 
+DROPPED_FILE = "dropped.jsonl"
+FINDINGS_FILE = "findings.jsonl"
 _MANIFEST = "manifest.json"
+
+Kind = TypeVar("Kind", bound=Value)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,22 @@ class StoredDataset:
         _check_split(self.manifest, self.path, split)
         with (self.path / f"{split}.jsonl").open(encoding="utf-8") as lines:
             return tuple(Example.model_validate_json(line) for line in lines)
+
+    def rows(self, split: SplitName) -> Iterator[Example]:
+        """The examples of `split` one at a time, without checking the file first. Raises DataError for a damaged row."""
+        return read_lines(self.path / f"{split}.jsonl", Example)
+
+    def dropped(self) -> Iterator[DroppedRow]:
+        """The rows that were left out, one at a time; none when the dataset was stored without them."""
+        return self._listed(DROPPED_FILE, DroppedRow)
+
+    def findings(self) -> Iterator[RowFinding]:
+        """What the steps found, one at a time; nothing when they found nothing."""
+        return self._listed(FINDINGS_FILE, RowFinding)
+
+    def _listed(self, name: str, kind: type[Kind]) -> Iterator[Kind]:
+        path = self.path / name
+        return read_lines(path, kind) if path.is_file() else iter(())
 
     def name_row(self, split: SplitName, identity: str) -> str:
         """`identity` (of an example) with the file and line it came from, for messages to a person."""
