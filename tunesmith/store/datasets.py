@@ -53,7 +53,7 @@ class StoredDataset:
             return tuple(Example.model_validate_json(line) for line in lines)
 
     def rows(self, split: SplitName) -> Iterator[Example]:
-        """The examples of `split` one at a time, without checking the file first. Raises DataError for a damaged row."""
+        """The examples of `split` one at a time, the file not checked first. Raises DataError for a damaged row."""
         return read_lines(self.path / f"{split}.jsonl", Example)
 
     def dropped(self) -> Iterator[DroppedRow]:

@@ -29,7 +29,7 @@ class Kappa(NamedTuple):
 def cohen_kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> Kappa:
     """Kappa of two annotators' labels of the same items, a pair for each item.
 
-    kappa = (p - e) / (1 - e), p the share of equal pairs, e = sum over labels of the product of both annotators' shares;
+    kappa = (p - e) / (1 - e), p the share of equal pairs, e = sum over labels of both annotators' shares, multiplied;
     standard error sqrt(p (1 - p) / (n (1 - e)^2)) (Cohen 1960, doi:10.1177/001316446002000104).
     """
     items = len(pairs)
