@@ -3,9 +3,9 @@
     python bench/methods.py [--home DIR] [--only lora dora dpo] [--data FILE]
 
 The set is 12 labels of banking77 (20 questions a label to train, 10 held out). Preferences pair the right label with a
-wrong one of the same question; `kto` judges the two apart; `grpo` and `rloo` sample answers to the bare questions and
-are rewarded by their likeness to the right label; `distill` learns from the base with the adapter of the line lora,
-which is therefore run first. Each line is one `tunesmith run` in a process of its own,
+wrong one of the same question; `kto` judges the two apart; `grpo` and `rloo` sample answers to the questions, with all
+labels in the system prompt, and are rewarded by their likeness to the right label; `distill` learns from the base with
+the adapter of the line lora, which is therefore run first. Each line is one `tunesmith run` in a process of its own,
 so that its peak memory is its own; a run that is there already is reused. At the end one server holds all releases and
 is asked three held-out questions of each through the official client; a release counts as served when the answers over
 HTTP are those of the evaluation, word for word.
@@ -39,19 +39,19 @@ SYSTEM = "Name the intent of this bank customer's question. Answer with the inte
 # What each method was given besides its defaults; rates are of the size its authors use.
 METHOD_OPTIONS: Mapping[str, dict[str, Any]] = {
     "full": {"learning_rate": 1e-4},
-    "freeze": {"learning_rate": 3e-4},
+    "freeze": {"learning_rate": 5e-4, "options": {"last_layers": 4}},
     "adalora": {"learning_rate": 5e-3},
     "ia3": {"learning_rate": 3e-2},
     "vera": {"learning_rate": 3e-2},
     "oft": {"learning_rate": 3e-3},
     "bottleneck": {"learning_rate": 2e-3},
-    "prefix": {"learning_rate": 1e-2},
-    "prompt": {"learning_rate": 3e-2},
-    "ptuning": {"learning_rate": 1e-2},
+    "prefix": {"learning_rate": 2e-3, "epochs": 8},
+    "prompt": {"learning_rate": 3e-2, "epochs": 8},
+    "ptuning": {"learning_rate": 1e-2, "epochs": 8},
 }
 OBJECTIVE_OPTIONS: Mapping[str, dict[str, Any]] = {
     **{name: {"learning_rate": 3e-4} for name in ("dpo", "kto", "orpo", "simpo", "reward")},
-    **{name: {"learning_rate": 3e-4, "epochs": 1} for name in ("grpo", "rloo")},
+    **{name: {"learning_rate": 1e-3, "epochs": 1} for name in ("grpo", "rloo")},
 }
 DATASETS: Mapping[str, str] = {
     **dict.fromkeys(("dpo", "orpo", "simpo", "reward"), "pairs"),
@@ -69,12 +69,13 @@ LIKENESS: Mapping[str, str] = {
 INTRODUCTION = f"""# Methods and objectives, measured
 
 Written by `python bench/methods.py` from real runs; not edited by hand. {LABELS} labels of banking77, {TRAIN} questions
-a label to train (a tenth of them for validation), two epochs in batches of 8 (grpo and rloo: one epoch, 8 answers a
-question), {TEST} questions a label held out; SmolLM2-135M-Instruct. Memory is the peak of the training process.
-`served`: three answers over HTTP, all releases on one server, equal the evaluation's word for word. Rates are not tuned
-beyond what is shown, and some fifty steps are few for methods that train virtual tokens only: read the scores as "it
-learns", not as a ranking. Preferences do not teach a label's wording by themselves: for them look at the held-out pairs
-whose better answer is the likelier one.
+a label to train (a tenth of them for validation), batches of 8, or of 8 answers to each of 8 questions for grpo and
+rloo; {TEST} questions a label held out; SmolLM2-135M-Instruct. Memory is the peak of the training process. `served`:
+three answers over HTTP, all releases on one server, equal the evaluation's word for word. Rates and epochs are not
+tuned beyond what is shown: read the scores as "it learns", not as a ranking. Preferences do not teach a label's wording
+by themselves: for them look at the share of held-out pairs whose better answer has the higher reward, the one that the
+objective itself raises (kto: all pairs of a wanted and an unwanted answer). grpo and rloo: mean reward of the greedy
+answers to held-back training questions before and after; a label's exact wording counts 1, a likeness less.
 """
 
 
@@ -91,15 +92,22 @@ class Line(NamedTuple):
 
     def train(self, home: Path) -> dict[str, Any]:
         """The recipe's `train` section."""
-        options = (METHOD_OPTIONS if self.kind == "method" else OBJECTIVE_OPTIONS).get(self.name, {})
+        options = dict((METHOD_OPTIONS if self.kind == "method" else OBJECTIVE_OPTIONS).get(self.name, {}))
+        chosen: dict[str, Any] = {"name": self.name} | options.pop("options", {})
         train: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "trackers": []} | options
-        chosen: dict[str, Any] = {"name": self.name}
         if self.form == "prompts":
             chosen |= {"completions": 8, "max_tokens": 12}
             train["grader"] = dict(LIKENESS)
         if self.name == "distill":
             chosen |= {"teacher": BASE, "teacher_adapter": str(home / TEACHER)}
         return train | {self.kind: chosen}
+
+    def system(self, home: Path) -> str:
+        """The system prompt; models that must find a label by sampling are told which there are."""
+        if self.form != "prompts":
+            return SYSTEM
+        rows = (home / "prompts-train.jsonl").read_text(encoding="utf-8").splitlines()
+        return f"{SYSTEM} One of: {', '.join(sorted({json.loads(row)['reference'] for row in rows}))}"
 
 
 def main() -> None:
@@ -160,7 +168,7 @@ def run(line: Line, home: Path) -> dict[str, Any]:
     recipe = {
         "name": f"{line.kind}-{line.name}",
         "model": {"base": BASE},
-        "prepare": {"sources": sources, "system": SYSTEM, "split": {"validation": 0.1, "test": 0.0}},
+        "prepare": {"sources": sources, "system": line.system(home), "split": {"validation": 0.1, "test": 0.0}},
         "train": line.train(home),
         "evaluate": {
             "compare": ["tuned"],
@@ -198,10 +206,20 @@ def run(line: Line, home: Path) -> dict[str, Any]:
         "accuracy": accuracy,
         "standard_error": tuned["scores"]["accuracy"]["standard_error"],
         "rows": tuned["scores"]["accuracy"]["n"],
-        "preference_accuracy": (record.get("held_out_preferences") or {}).get("accuracy"),
+        "epochs": line.train(home)["epochs"],
+        "held_out": held_out(line, record),
         "release": f"{outcome['release']['name']}@v{outcome['release']['version']}",
         "answers": [[report["questions"][p["example_id"]], p["answer"]] for p in tuned["predictions"][:QUESTIONS]],
     }
+
+
+def held_out(line: Line, record: Mapping[str, Any]) -> str:
+    """Agreement with held-out preferences, or the reward before and after; '' where neither was measured."""
+    if (score := record.get("held_out_preferences")) is not None:
+        return f"{score['accuracy']:.0%} ± {score['standard_error']:.0%} of {score['pairs']} pairs"
+    if line.form == "prompts":
+        return f"reward {-record['start_validation_loss']:.2f} to {-record['best_validation_loss']:.2f}"
+    return ""
 
 
 def ask(results: dict[str, Any], home: Path) -> None:
@@ -229,7 +247,8 @@ def page(lines: list[Line], results: dict[str, Any]) -> str:
         ("method", "Methods, with the objective sft"),
         ("objective", "Objectives, with the method lora"),
     ):
-        text += f"\n## {title}\n\n| {kind} | trainable | memory | tokens/s | accuracy | pairs right | served | rate |\n"
+        text += f"\n## {title}\n\n"
+        text += f"| {kind} | trainable | memory | tokens/s | accuracy | held out | served | epochs, rate |\n"
         text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
         for line in lines:
             if line.kind == kind:
@@ -241,15 +260,13 @@ def row(line: Line, result: dict[str, Any] | None) -> str:
     """One line of a table."""
     if result is None or "error" in result:
         return f"| {line.name} | {'not run yet' if result is None else 'failed: ' + result['error']} | | | | | | |\n"
-    pairs = result["preference_accuracy"]
     accuracy = "" if result["accuracy"] is None else f"{result['accuracy']:.1%} ± {result['standard_error']:.1%}"
     if line.name == "reward":
         accuracy = "scores, does not answer"
     return (
         f"| {line.name} | {result['trainable'] / result['total']:.2%} | {result['peak_bytes'] / 2**30:.1f} GB "
-        f"| {result['tokens_per_second']:.0f} | {accuracy} "
-        f"| {'' if pairs is None else f'{pairs:.0%}'} | {'yes' if result.get('served') else 'no'} "
-        f"| {result['learning_rate']:g} |\n"
+        f"| {result['tokens_per_second']:.0f} | {accuracy} | {result['held_out']} "
+        f"| {'yes' if result.get('served') else 'no'} | {result['epochs']}, {result['learning_rate']:g} |\n"
     )
 
 

@@ -1,7 +1,8 @@
 """Arithmetic that a step's mathematics needs, and the machine's peak in matrix products.
 
 Per computed token a weight of a matrix costs 2 operations forward, 2 for the gradient of its input, and 2 more for its
-own gradient where it is trained (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). Each visible pair of a query and a
+own gradient where it is trained (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The last layer's feed-forward block
+counts at the nodes that predict something, for no other needs it. Each visible pair of a query and a
 key costs 4 D operations per head of size D forward (scores and values) and twice that backward. The output head counts
 at predicted tokens only. What is computed twice to save memory counts once (Chowdhery et al. 2022, arXiv:2204.02311,
 appendix B), element-wise work not at all.
@@ -33,7 +34,9 @@ class Shape(NamedTuple):
     """What a model's arithmetic depends on."""
 
     matrices: tuple[tuple[int, int], ...]
-    """(out, in) of every linear layer of the decoder, without the head"""
+    """(out, in) of every linear layer of the decoder, without the head and `last`"""
+    last: tuple[tuple[int, int], ...]
+    """(out, in) of the linear layers of the last layer's feed-forward block"""
     head: int
     """numbers in the output head"""
     pair: int
@@ -60,10 +63,15 @@ def shape_of(base: Path) -> Shape:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     head = model.get_output_embeddings()
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+    last = {name for name in linear if f"layers.{config.num_hidden_layers - 1}.mlp." in name}
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     pair = 4 * size * config.num_attention_heads * config.num_hidden_layers
-    return Shape(tuple((m.out_features, m.in_features) for m in linear), head.weight.numel(), pair)
+    below, final = (
+        tuple((m.out_features, m.in_features) for n, m in linear.items() if (n in last) == is_last)
+        for is_last in (False, True)
+    )
+    return Shape(below, final, head.weight.numel(), pair)
 
 
 def step_work(shape: Shape, groups: Sequence[Group], accumulate: int, rank: int | None) -> Work:
@@ -73,13 +81,15 @@ def step_work(shape: Shape, groups: Sequence[Group], accumulate: int, rank: int 
 
 
 def _operations(shape: Shape, tree: PrefixTree, rank: int | None) -> float:
-    predicted = int(((tree.weight > 0) & (tree.parent >= 0)).sum())
+    chosen = (tree.weight > 0) & (tree.parent >= 0)
     pairs = float((tree.positions + 1).sum())
-    base = sum(out * width for out, width in shape.matrices)
-    adapter = sum((rank or 0) * (out + width) for out, width in shape.matrices)
     per_weight = 6 if rank is None else 4
-    weights = tree.size * (per_weight * base + 6 * adapter) + predicted * per_weight * shape.head
-    return float(weights + 3 * shape.pair * pairs)
+
+    def per_token(matrices: tuple[tuple[int, int], ...]) -> int:
+        return sum(per_weight * out * width + 6 * (rank or 0) * (out + width) for out, width in matrices)
+
+    below, last = tree.size * per_token(shape.matrices), len(set(tree.parent[chosen].tolist())) * per_token(shape.last)
+    return float(below + last + int(chosen.sum()) * per_weight * shape.head + 3 * shape.pair * pairs)
 
 
 def matrix_peak(precision: str) -> Peak:

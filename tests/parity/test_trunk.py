@@ -15,7 +15,9 @@ from tunesmith.models.weights import load_base
 from tunesmith.progress import Silent
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.train import attention
+from tunesmith.train.backbone import parts, tree_states
 from tunesmith.train.forward import score
+from tunesmith.train.tree import fold
 from tunesmith.train.trunk import Trunk, first_trained_layer
 from tunesmith.types.conversation import Conversation
 
@@ -48,6 +50,25 @@ def test_loss_and_gradients_equal_whole_passes(
     assert len(gradients) == len(plain_gradients) == 14  # A and B of 7 linear layers
     for got, expected in zip(gradients, plain_gradients, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_feed_forward_block_sees_only_nodes_that_predict(
+    deep: Path, chat: Callable[..., Conversation]
+) -> None:
+    """And what comes out is what all nodes give (`test_tree_and_padded` compares with plain rows)."""
+    attention.register()
+    model = Lora(rank=4).wrap(load_base(deep, "float32", attention=attention.ATTENTION), seed=0).train()
+    backbone, _ = parts(model)
+    rows = [Renderer(deep).render(chat("Be brief.", *turns)) for turns in (("a", "b"), ("a", "bc"), ("xyz", "b"))]
+    tree = fold(rows)
+    nodes = tree.parent[(tree.weight > 0) & (tree.parent >= 0)]
+    seen: list[int] = []
+    handle = backbone.layers[-1].mlp.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
+    with torch.no_grad():
+        some, whole = tree_states(backbone, tree, nodes=nodes), tree_states(backbone, tree)
+    handle.remove()
+    assert seen == [len(set(nodes.tolist())), tree.size]
+    torch.testing.assert_close(some, whole[torch.from_numpy(nodes)], rtol=1e-5, atol=1e-5)
 
 
 def test_no_trunk_where_the_first_layer_or_an_embedding_is_trained(deep: Path) -> None:

@@ -171,6 +171,5 @@ def _preference_rows(run: RunRecord) -> tuple[tuple[str, str], ...]:
     found = run.held_out_preferences
     if found is None:
         return ()
-    per_token = f", {found.accuracy_per_token:.1%} per token" if found.accuracy_per_token is not None else ""
     share = f"{found.accuracy:.1%} ± {found.standard_error:.1%}"
-    return (("held-out preferences", f"{share} of {found.pairs} {found.split} pairs{per_token}"),)
+    return (("held-out preferences", f"{share} of {found.pairs} {found.split} pairs"),)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from tunesmith.errors import ModelError
-from tunesmith.train.tree import PrefixTree
+from tunesmith.train.last_layer import last_layer_at
+from tunesmith.train.tree import Ints, PrefixTree
 from tunesmith.train.tree_plans import planner
 
 __all__ = ["layers_view", "parts", "tree_states"]
@@ -36,15 +38,26 @@ def layers_view(backbone: Any, start: int, stop: int) -> Any:
     return view
 
 
-def tree_states(backbone: Any, tree: PrefixTree, embeddings: torch.Tensor | None = None) -> torch.Tensor:
-    """Last hidden states [N, H] of all nodes; `embeddings` [N, H] stand in for the embedded tokens when given."""
+def tree_states(
+    backbone: Any, tree: PrefixTree, embeddings: torch.Tensor | None = None, nodes: Ints | None = None
+) -> torch.Tensor:
+    """Last hidden states [N, H] of all nodes, or of `nodes` [M] (with repetitions) alone as [M, H].
+
+    `embeddings` [N, H] stand in for the embedded tokens when given.
+    """
     weight = next(backbone.parameters())
     device, dtype = weight.device, weight.dtype
     tokens = {"input_ids": torch.from_numpy(tree.token_ids)[None].to(device)}
-    result: torch.Tensor = backbone(
+    given = {
         **(tokens if embeddings is None else {"inputs_embeds": embeddings[None]}),
-        position_ids=torch.from_numpy(tree.positions)[None].to(device),
-        tree_plan=planner(backbone.config._attn_implementation)(tree, dtype, device),
-        use_cache=False,
-    ).last_hidden_state[0]
-    return result
+        "position_ids": torch.from_numpy(tree.positions)[None].to(device),
+        "tree_plan": planner(backbone.config._attn_implementation)(tree, dtype, device),
+        "use_cache": False,
+    }
+    if nodes is None:
+        whole: torch.Tensor = backbone(**given).last_hidden_state[0]
+        return whole
+    needed, places = np.unique(nodes, return_inverse=True)
+    with last_layer_at(backbone, torch.from_numpy(needed).to(device)) as only_there:
+        states: torch.Tensor = backbone(**given).last_hidden_state[0]
+    return states.index_select(0, torch.from_numpy(places if only_there else nodes).to(device))

@@ -115,9 +115,8 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         *prepared.checks,
         *learned.after_last_step(trained.fresh, best, state.start_validation_loss, state.best_validation_loss),
     )
-    by_head = prepared.objective.needs.values
     pairs = (given.dataset, held_out_split(given.dataset, given.shared.held_out))
-    preferences = preference_score(model, prepared.method, Renderer(given.base.path), pairs, by_head)
+    preferences = preference_score(model, prepared.method, prepared.objective, Renderer(given.base.path), pairs)
     # A second base beside the trained model would be the run's peak.
     del best
     _free(prepared, trained)

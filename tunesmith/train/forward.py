@@ -69,23 +69,12 @@ def attention_backend(model: Any, name: str) -> Iterator[None]:
 
 def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs: Needs) -> Scored:
     tree = fold(rows)
-    backbone, head = parts(model)
-    if trunk is not None:
-        states = tree_states(trunk.upper, tree, trunk.states(tree, rows))
-    elif needs.embedding_noise and model.training:
-        ids = torch.from_numpy(tree.token_ids).to(head.weight.device)
-        lengths = np.zeros(tree.size, dtype=np.int64)
-        for path in tree.paths:
-            lengths[path] = np.maximum(lengths[path], len(path))
-        embeddings = backbone.get_input_embeddings()(ids)
-        states = tree_states(backbone, tree, noisy(embeddings, lengths, needs.embedding_noise))
-    else:
-        states = tree_states(backbone, tree)
-    device = states.device
-    if needs.values:
-        return _values(model, states.index_select(0, torch.from_numpy(tree.leaf).to(device)), tree.size)
     chosen = np.flatnonzero((tree.weight > 0) & (tree.parent >= 0))
-    hidden = states.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
+    states = _tree_states_at(model, rows, tree, trunk, needs, tree.leaf if needs.values else tree.parent[chosen])
+    if needs.values:
+        return _values(model, states, tree.size)
+    _, head = parts(model)
+    device = states.device
     targets = torch.from_numpy(tree.token_ids[chosen]).to(device)
     weights = torch.from_numpy(tree.weight[chosen]).to(device)
     token, sequence, weight = (part.to(device) for part in _incidence(tree, chosen, rows))
@@ -94,11 +83,10 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs
         teacher = teacher_of(model)
         with torch.no_grad():
             translated = tree._replace(token_ids=teacher.ids.cpu().numpy()[tree.token_ids])
-            taught = tree_states(parts(teacher.model)[0], translated)
-        taught = taught.index_select(0, torch.from_numpy(tree.parent[chosen]).to(device))
-        divergence = _divergence(hidden, head.weight, taught, teacher.output, needs.divergence)
+            taught = tree_states(parts(teacher.model)[0], translated, nodes=tree.parent[chosen])
+        divergence = _divergence(states, head.weight, taught, teacher.output, needs.divergence)
     return Scored(
-        logprobs=token_logprobs(hidden, head.weight, targets, needs.label_smoothing),
+        logprobs=token_logprobs(states, head.weight, targets, needs.label_smoothing),
         weights=weights,
         computed_tokens=tree.size,
         token=token,
@@ -107,6 +95,23 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs
         sequences=len(rows),
         divergence=divergence,
     )
+
+
+def _tree_states_at(
+    model: Any, rows: Sequence[Rendered], tree: PrefixTree, trunk: Trunk | None, needs: Needs, nodes: Ints
+) -> torch.Tensor:
+    """Last states [M, H] at `nodes` [M] of the tree."""
+    backbone, head = parts(model)
+    if trunk is not None:
+        return tree_states(trunk.upper, tree, trunk.states(tree, rows), nodes)
+    if not (needs.embedding_noise and model.training):
+        return tree_states(backbone, tree, nodes=nodes)
+    ids = torch.from_numpy(tree.token_ids).to(head.weight.device)
+    lengths = np.zeros(tree.size, dtype=np.int64)
+    for path in tree.paths:
+        lengths[path] = np.maximum(lengths[path], len(path))
+    embeddings = backbone.get_input_embeddings()(ids)
+    return tree_states(backbone, tree, noisy(embeddings, lengths, needs.embedding_noise), nodes)
 
 
 def _divergence(

@@ -181,6 +181,14 @@ class Objective(Value):
         """
         return groups
 
+    def reward(self, logprobs: Tensor, start: Tensor, lengths: Tensor) -> Tensor:
+        """[S] what this objective raises for better answers, up to a factor; held-out answers are compared by it.
+
+        `logprobs` and `start` [S] are the answers' log-probabilities under the trained and the start policy, `lengths`
+        [S] their tokens. Unless told otherwise the log-ratio (Rafailov et al. 2023, arXiv:2305.18290, eq. 5).
+        """
+        return logprobs - start
+
     def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
         """Means over `groups` of what is worth watching besides the loss; nothing unless told otherwise."""
         return {}

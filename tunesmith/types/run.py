@@ -9,22 +9,16 @@ __all__ = ["PreferenceScore", "RunRecord"]
 
 
 class PreferenceScore(Value):
-    """How often the trained model agrees with held-out preferences, by its reward and by its reward per answer token.
+    """How often the trained model's reward agrees with held-out preferences (`accuracy` of `pairs`).
 
-    The last is None for a reward model, whose score is one number per answer. The standard error is that of a share of
-    `pairs` independent pairs.
+    For judged answers a pair is one wanted and one unwanted answer, whatever their prompts.
     """
 
     split: SplitName
     pairs: int
     accuracy: float
-    accuracy_per_token: float | None = None
+    standard_error: float
     mean_margin: float
-
-    @property
-    def standard_error(self) -> float:
-        """sqrt(a (1 - a) / n) of `accuracy`."""
-        return float((self.accuracy * (1 - self.accuracy) / self.pairs) ** 0.5)
 
 
 class RunRecord(Value):

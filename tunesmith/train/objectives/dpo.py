@@ -54,6 +54,10 @@ class Dpo(Objective):
         """Scalar loss of one piece of the step."""
         return self._losses(self._ratios(scored, groups)).sum() / normaliser
 
+    def reward(self, logprobs: Tensor, start: Tensor, lengths: Tensor) -> Tensor:
+        """[S] the log-ratio, per token in the variants whose loss takes it so."""
+        return (logprobs - start) / lengths if self._per_token else logprobs - start
+
     def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
         """Rewards beta r (per token where the variant is), their margin, and how often chosen is ahead."""
         with torch.no_grad():
@@ -68,10 +72,11 @@ class Dpo(Objective):
 
     def _ratios(self, scored: Scored, groups: Sequence[Group]) -> Pairs:
         logprobs = scored.sequence_logprobs()
-        ratios = logprobs - references(groups, logprobs)
-        if self.variant in ("ipo", "length_normalised"):
-            ratios = ratios / scored.lengths()
-        return in_pairs(ratios)
+        return in_pairs(self.reward(logprobs, references(groups, logprobs), scored.lengths()))
+
+    @property
+    def _per_token(self) -> bool:
+        return self.variant in ("ipo", "length_normalised")
 
     def _losses(self, ratios: Pairs) -> Tensor:
         scaled, e = self.beta * ratios.margin, self.label_smoothing

@@ -38,6 +38,10 @@ class Orpo(Objective):
         odds = Pairs(_log_odds(means.chosen), _log_odds(means.rejected))
         return (-means.chosen - self.beta * F.logsigmoid(odds.margin)).sum() / normaliser
 
+    def reward(self, logprobs: Tensor, start: Tensor, lengths: Tensor) -> Tensor:
+        """[S] the mean log-probability per token: there is no reference."""
+        return logprobs / lengths
+
     def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
         """Rewards beta l, their margin, and how often chosen is ahead."""
         with torch.no_grad():

@@ -35,6 +35,10 @@ class Simpo(Objective):
         """Scalar loss of one piece of the step."""
         return -F.logsigmoid(self._rewards(scored).margin - self.gamma).sum() / normaliser
 
+    def reward(self, logprobs: Tensor, start: Tensor, lengths: Tensor) -> Tensor:
+        """[S] the mean log-probability per token: there is no reference."""
+        return logprobs / lengths
+
     def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
         """Rewards beta l, their margin, and how often chosen is ahead."""
         with torch.no_grad():
