@@ -1,10 +1,10 @@
 """Arithmetic that a step's mathematics needs, and the machine's peak in matrix products.
 
 Per computed token a weight of a matrix costs 2 operations forward, 2 for the gradient of its input, and 2 more for its
-own gradient where it is trained (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The last layer's feed-forward block
-counts at the nodes that predict something, for no other needs it. Each visible pair of a query and a
-key costs 4 D operations per head of size D forward (scores and values) and twice that backward. The output head counts
-at predicted tokens only. What is computed twice to save memory counts once (Chowdhery et al. 2022, arXiv:2204.02311,
+own gradient where it is trained (Kaplan et al. 2020, arXiv:2001.08361, section 2.1). The last layer's feed-forward
+block counts at the nodes that predict something, for no other needs it, and so does the output head. Each visible pair
+of a query and a key costs 4 D operations per head of size D forward (scores and values) and twice that backward.
+What is computed twice to save memory counts once (Chowdhery et al. 2022, arXiv:2204.02311,
 appendix B), element-wise work not at all.
 """
 

@@ -100,12 +100,14 @@ def test_both_sides_have_one_curve(name: str, tiny: Path, data: Path, tmp_path: 
 
 
 def test_work_by_hand() -> None:
-    """Three tokens, the last predicted; one matrix of 2 by 3, a head of 10 numbers, 4 operations a pair."""
-    shape = Shape(matrices=((2, 3),), head=10, pair=4)
+    """Three tokens, the last predicted by the second; a matrix of 2 by 3, a last one of 1 by 2 that only the second
+    needs, a head of 10 numbers, 4 operations a pair."""
+    shape = Shape(matrices=((2, 3),), last=((1, 2),), head=10, pair=4)
     group = Group((Rendered(token_ids=(5, 6, 7), loss_weights=(0.0, 0.0, 1.0), spans=()),))
     pairs = 3 * 4 * (1 + 2 + 3)
-    assert step_work(shape, [group], 1, None) == (3, 3 * 6 * 6 + 6 * 10 + pairs)
-    assert step_work(shape, [group], 1, 2) == (3, 3 * (4 * 6 + 6 * 2 * 5) + 4 * 10 + pairs)
+    assert step_work(shape, [group], 1, None) == (3, 3 * 6 * 6 + 6 * 2 + 6 * 10 + pairs)
+    last = 4 * 2 + 6 * 2 * 3
+    assert step_work(shape, [group], 1, 2) == (3, 3 * (4 * 6 + 6 * 2 * 5) + last + 4 * 10 + pairs)
 
 
 def test_growth_is_the_slope_between_logarithms(tmp_path: Path) -> None:
