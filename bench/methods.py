@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from tunesmith import plugins
 from tunesmith.cli.server_process import running_server
 
-__all__ = ["Line", "ask", "main", "page", "row", "run", "write", "write_data"]
+__all__ = ["Line", "ask", "held_out", "main", "page", "row", "run", "write", "write_data"]
 
 ROOT = Path(__file__).parents[1]
 BANKING77 = ROOT.parent / "shared" / "data" / "banking77" / "train.csv"
