@@ -5,6 +5,7 @@ YAML with line numbers -> overrides -> Recipe (types) -> plugin options -> files
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from io import StringIO
@@ -199,13 +200,17 @@ def _find(node: Any, pattern: Place, place: Place) -> Iterator[tuple[Place, Any,
 def _check_files(data: dict[str, Any], folder: Path, document: Document) -> Iterator[Problem]:
     for place, owner, key in _find(data, ("prepare", "sources", "*", "path"), ()):
         path = owner[key]
-        if not isinstance(path, str) or (folder / path).is_file():
+        if not isinstance(path, str) or _is_more_than_a_file(path) or (folder / path).exists():
             continue
         beside = (folder / path).parent
         near = nearest(Path(path).name, [item.name for item in beside.iterdir()]) if beside.is_dir() else None
         fix = f"did you mean {str(Path(path).with_name(near))!r}?" if near else f"paths are relative to {folder}"
-        message = "is a folder, not a file" if (folder / path).is_dir() else "no such file"
-        yield document.problem(place, f"{path!r}: {message}", fix)
+        yield document.problem(place, f"{path!r}: no such file", fix)
+
+
+def _is_more_than_a_file(path: str) -> bool:
+    """Standard input, an address or a glob: what they give is known when they are read."""
+    return path == "-" or "://" in path or glob.has_magic(path)
 
 
 def _check_rules(data: dict[str, Any], document: Document) -> Iterator[Problem]:

@@ -157,7 +157,9 @@ def test_splits_must_leave_training_rows(folder):
 
 def test_a_source_that_is_a_folder_or_absent(folder):
     (folder / "more").mkdir()
-    assert "is a folder" in only(folder, MINIMAL.replace("rows.jsonl", "more")).message
+    for path in ("more", "more/*.jsonl", "-", "s3://bucket/rows.jsonl"):
+        written = MINIMAL.replace("rows.jsonl", f"'{path}'")
+        assert load_recipe(write(folder, written)).prepare.sources[0].path == path
     problem = only(folder, MINIMAL.replace("rows.jsonl", "elsewhere/x.csv"))
     assert "no such file" in problem.message
     assert str(folder) in (problem.fix or "")

@@ -70,7 +70,7 @@ def _asked(prompts: Path) -> list[Asked]:
     from tunesmith.types.recipe import SourceSpec
 
     sources = (SourceSpec(path=prompts.name),)
-    parsed = parse_sources(open_sources(sources, find_sources(sources, prompts.parent)))
+    parsed = parse_sources(open_sources(find_sources(sources, prompts.parent)))
     asked = []
     for candidate in parsed.candidates:
         content = candidate.example.content

@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tunesmith.errors import DataError, Problem
-from tunesmith.prepare.table import Row, Table
+from tunesmith.prepare.pieces import numbered_lines
+from tunesmith.prepare.table import Reread, Row, Table
 
 __all__ = ["read_delimited"]
 
 _DELIMITERS: Mapping[str, str] = {",": ".csv", "\t": ".tsv", ";": ".csv"}
+_MOST_FAULTS = 1000
 
 
-def read_delimited(text: str, suffix: str) -> Table:
-    """Rows of `text`; the delimiter (comma, tab, semicolon) is the one that divides the header most often.
+def read_delimited(pieces: Callable[[], Iterator[str]], suffix: str) -> Table:
+    """The rows of the text whose pieces `pieces` gives anew each time; the delimiter (comma, tab, semicolon) is the one
+    that divides the header most often.
 
     Every cell stays text: nothing is guessed to be a number or a date. Blank lines between records hold no row.
 
     Raises:
-        DataError: an unclosed quote, a record with too many or too few cells, a column named twice.
+        DataError: while the rows are iterated: an unclosed quote, a record with too many or too few cells (reading
+            stops at the thousandth), a column named twice, a header alone.
     """
-    first_line = text.lstrip("\n").split("\n", 1)[0]
+    first_line = next((line for _, line in numbered_lines(pieces()) if line), "")
     delimiter = max(_DELIMITERS, key=lambda mark: (first_line.count(mark), _DELIMITERS[mark] == suffix))
-    problems: list[Problem] = []
-    rows: list[Row] = []
+    return Table("tsv" if delimiter == "\t" else "csv", Reread(lambda: _rows(pieces(), delimiter)))
+
+
+def _rows(pieces: Iterator[str], delimiter: str) -> Iterator[Row]:
+    faults: list[Problem] = []
     header: list[str] = []
+    rows = 0
     try:
-        for line, cells in _records(text, delimiter):
+        for line, cells in _records(pieces, delimiter):
             if not header:
                 header = _checked_header(cells, line)
             elif len(cells) == len(header):
-                rows.append(Row(line, dict(zip(header, cells, strict=True))))
+                yield Row(line, dict(zip(header, cells, strict=True)))
+                rows += 1
             else:
-                problems.append(_wrong_width(line, cells, header, delimiter))
+                faults.append(_wrong_width(line, cells, header, delimiter))
+            if len(faults) >= _MOST_FAULTS:
+                break
     except DataError as error:
-        problems.extend(error.problems)
-    if problems:
-        raise DataError(problems)
+        faults.extend(error.problems)
+    if faults:
+        raise DataError(faults)
     if not rows:
         message = f"a header ({', '.join(header)}) and no rows"
         raise DataError([Problem(message, line=1, fix="add at least one row below the header")])
-    return Table("tsv" if delimiter == "\t" else "csv", tuple(rows))
 
 
-def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(pieces: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line it starts at."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader((f"{line}\n" for _, line in numbered_lines(pieces)), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NoReturn, cast
 
 from tunesmith import plugins
@@ -34,11 +35,11 @@ _PROMPT_NAMES = ("question", "text", "prompt", "input", "query", "sentence", "ut
 _ANSWER_NAMES = ("answer", "label", "category", "intent", "completion", "output", "response", "target")
 
 
-def choose_format(source: SourceSpec, rows: Sequence[Row]) -> tuple[str, Format]:
+def choose_format(source: SourceSpec, rows: Iterable[Row]) -> tuple[str, Format]:
     """The name of the format of `rows` and the format itself.
 
-    `format: auto` scores up to 200 rows spread over the file with every format; the highest mean wins. The file's
-    name plays no part. `columns:` in the recipe means the columns format.
+    `format: auto` scores the first 200 rows with every format; the highest mean wins. The file's name plays no part.
+    `columns:` in the recipe means the columns format.
 
     Raises:
         DataError: no format fits, several fit equally well, or the recipe's choice does not exist.
@@ -49,17 +50,16 @@ def choose_format(source: SourceSpec, rows: Sequence[Row]) -> tuple[str, Format]
             _refuse(f"columns only apply to the columns format, not to {source.format!r}", fix)
         return "columns", _load("columns", source.columns)
     if source.format == "columns":
-        fix = f"add columns: {{prompt: ..., completion: ...}} with two of {_keys(rows)}"
+        fix = f"add columns: {{prompt: ..., completion: ...}} with two of {_keys(list(islice(rows, 1)))}"
         _refuse("format: columns needs to know which columns to read", fix)
     if source.format != "auto":
         return source.format, _named(source.format)
-    return _detected(rows)
+    return _detected(list(islice(rows, _LOOKED_AT)))
 
 
 def _detected(rows: Sequence[Row]) -> tuple[str, Format]:
-    sample = rows[:: -(-len(rows) // _LOOKED_AT)]
     formats = {name: _load(name) for name in plugins.names(FOLDER)}
-    scores = {name: sum(form.score(row.fields) for row in sample) / len(sample) for name, form in formats.items()}
+    scores = {name: sum(form.score(row.fields) for row in rows) / len(rows) for name, form in formats.items()}
     best = max(scores.values())
     fitting = [name for name, score in scores.items() if score == best]
     if best == 0.0:

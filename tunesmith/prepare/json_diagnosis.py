@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from tunesmith.errors import Problem
 
-__all__ = ["diagnose"]
+__all__ = ["Place", "diagnose"]
 
 _KEY = re.compile(r'"((?:[^"\\\n]|\\.)*)"\s*:')
 _BARE_KEY = re.compile(r"([A-Za-z_][\w.-]*)\s*:")
 _PYTHON: Mapping[str, str] = {"T": "True", "F": "False", "N": "None"}
 
 
-def diagnose(text: str, start: int, position: int, message: str, line: int, *, may_be_cut: bool) -> Problem:
-    """The problem behind `message`, which json raised at `position` for the value that starts at `start` on `line`."""
-    at = min(position, len(text))
-    found_line = line + text.count("\n", start, at)
-    column = at - text.rfind("\n", 0, at)
+class Place(NamedTuple):
+    """Where a value starts: its offset in the text at hand, its line, and the characters of that text's first line
+    that came before the text.
+    """
+
+    offset: int
+    line: int
+    before: int = 0
+
+
+def diagnose(text: str, start: Place, error: json.JSONDecodeError, *, may_be_cut: bool) -> Problem:
+    """The problem behind `error`, which json raised for the value that starts at `start`."""
+    at, message = min(error.pos, len(text)), error.msg
+    found_line = start.line + text.count("\n", start.offset, at)
+    line_end = text.rfind("\n", 0, at)
+    column = at - line_end if line_end >= 0 else at + 1 + start.before
     what, fix = _explain(text, at, message, may_be_cut)
     bare = _BARE_KEY.match(text, at) if message.startswith("Expecting property name") else None
-    field = bare.group(1) if bare else _last_key(text, start, at)
+    field = bare.group(1) if bare else _last_key(text, start.offset, at)
     return Problem(f"{what} (column {column})", line=found_line, field=field, fix=fix)
 
 

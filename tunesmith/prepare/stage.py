@@ -79,8 +79,8 @@ def dataset_digest(spec: PrepareSpec, renderer: Renders, base_dir: Path) -> str:
     Raises:
         DataError: a source file is missing or of a kind that is not read.
     """
-    paths = [*find_sources(spec.sources, base_dir), *step_files(load_steps(spec.steps), base_dir)]
-    files = [digest_file(path) for path in paths]
+    files = [file.digest() for file in find_sources(spec.sources, base_dir)]
+    files += [digest_file(path) for path in step_files(load_steps(spec.steps), base_dir)]
     parts = [spec.content_digest(), files, renderer.template_digest, renderer.tokenizer_digest, PREPARE_VERSION]
     return digest_json(parts)
 
@@ -105,7 +105,7 @@ def prepare(
         progress.say(f"dataset {digest[:16]} is prepared already; reusing {path}")
         return load_dataset(home, digest)
     tracked = track(spec)
-    candidates, files = parse_sources(open_sources(tracked.sources, find_sources(tracked.sources, base_dir)))
+    candidates, files = parse_sources(open_sources(find_sources(tracked.sources, base_dir)))
     stepped = through_steps(candidates, load_steps(tracked.steps), base_dir)
     usable = _usable_rows(tracked, _with_system_prompt(tracked, stepped.kept), renderer, progress)
     usable = usable._replace(dropped=stepped.dropped + usable.dropped)

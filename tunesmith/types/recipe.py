@@ -88,11 +88,19 @@ class ColumnMapping(Value):
 
 
 class SourceSpec(Value):
-    """One input file, relative to the recipe. `split: auto` lets the split step place its rows."""
+    """One input: a file, a folder or a glob, relative to the recipe, `-` (standard input) or an fsspec address.
+
+    `split: auto` lets the split step place its rows. `encoding` is that of a text file that is not UTF-8, such as
+    `cp1252`. `part` takes only that list of rows of a file that holds several. `unit` is what makes a row of a plain
+    text: a paragraph (the default; empty lines divide them), a line, or the whole document.
+    """
 
     path: str
     format: str = "auto"
     columns: ColumnMapping | None = None
+    encoding: str | None = None
+    part: str | None = None
+    unit: Literal["paragraph", "line", "document"] | None = None
     split: Literal["auto", "train", "validation", "test"] = "auto"
 
 

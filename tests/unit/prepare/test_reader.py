@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import DataError, Problem
+from tunesmith.prepare.inputs import Input
 from tunesmith.prepare.problems import Problems
 from tunesmith.prepare.reader import SUFFIXES, read_table
 from tunesmith.prepare.table import Table
+from tunesmith.types.recipe import SourceSpec
 
 SAMPLES = (
     '{"messages": [{"role": "user", "content": "a \\"b\\" \\ud83d\\ude00"}], "n": 1.5}\n{"messages": null}\n',
@@ -24,7 +26,8 @@ SAMPLES = (
 def read(tmp_path: Path, content: str | bytes, name: str = "a.jsonl") -> Table:
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_table(path)
+    table = read_table(Input(name, path, SourceSpec(path=name)))
+    return Table(table.container, tuple(table.rows))
 
 
 def attempt(tmp_path: Path, content: bytes, name: str) -> tuple[Table | None, tuple[Problem, ...]]:

@@ -69,7 +69,7 @@ def test_gsm8k_with_columns(tmp_path: Path, renderer: Any) -> None:
         ("mt_bench/dummy_conversation.json", 2, "not read yet"),
         ("peer_fixtures/axolotl_conversation.json", 1, "not read yet"),
         ("bfcl/BFCL_v4_simple_python.json", 1, "no format fits the keys 'id', 'question', 'function'"),
-        ("clinc150/data_train_val.json", 1, "no format fits the keys 'train'"),
+        ("clinc150/data_train_val.json", 1, "no format fits the keys 'part', 'column_1', 'column_2'"),
     ],
 )
 def test_files_of_other_kinds_are_refused(path: str, line: int, message: str, tmp_path: Path, renderer: Any) -> None:

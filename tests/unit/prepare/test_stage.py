@@ -112,13 +112,16 @@ def test_labels_need_classification_data(run: Any) -> None:
         ("trian.csv", "there is no such file", "did you mean 'train.csv'?"),
         ("zzz.csv", "there is no such file", "holds train.csv"),
         ("no/where.csv", "there is no such file", "does not exist"),
-        (".", "is a folder, not a file", "for example train.csv"),
+        ("empty", "holds no data files", "it is empty"),
+        ("*.tsv", "matches no file", "check the pattern"),
+        ("empt*", "matches folders only", "empt*/*"),
         ("table.xlsx", "files ending in '.xlsx' are not read", "export the sheet as CSV"),
     ],
 )
 def test_sources_that_cannot_be_read(path: str, message: str, fix: str, tmp_path: Path, renderer: Any) -> None:
     for name in ("train.csv", "table.xlsx"):
         (tmp_path / name).write_text("prompt,completion\na,b\n")
+    (tmp_path / "empty").mkdir()
     spec = PrepareSpec.model_validate({"sources": [{"path": path}]})
     with pytest.raises(DataError) as caught:
         prepare(spec, renderer=renderer, base_dir=tmp_path, home=tmp_path / "home")
