@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from tunesmith.prepare.problems import Problems
 from tunesmith.prepare.reader import read_table
 from tunesmith.prepare.table import Row
 from tunesmith.types.dataset import Example, SourceFile
+from tunesmith.types.preference import Row as Content
 from tunesmith.types.recipe import SourceSpec
 
 __all__ = ["OpenSource", "Parsed", "find_sources", "open_sources", "parse_sources"]
@@ -71,7 +72,8 @@ def open_sources(files: Sequence[Input]) -> tuple[OpenSource, ...]:
     read.
 
     Raises:
-        DataError: the problems of all files together, the first twenty shown and the others counted.
+        DataError: a file cannot be opened; then the rows of the others are read too, and the problems of all files are
+            reported together, the first twenty shown and the others counted.
         MissingDependency: a container needs a package that is not installed.
     """
     problems = Problems()
@@ -82,8 +84,20 @@ def open_sources(files: Sequence[Input]) -> tuple[OpenSource, ...]:
             name, form = choose_format(file.spec, table.rows)
             shown = f"{name} ({table.container})"
             opened.append(OpenSource(file.spec, file.name, file.digest(), shown, form, table.rows))
+    if problems.count:
+        for source in opened:
+            for _ in _contents(source, problems):
+                pass  # only what is wrong counts now
     problems.raise_if_any()
     return tuple(opened)
+
+
+def _contents(source: OpenSource, problems: Problems) -> Iterator[tuple[Row, Content]]:
+    """The rows of a file with what they say; what is wrong is added to `problems`."""
+    with problems.collecting(source.file):
+        for row in source.rows:
+            with problems.collecting(source.file, row.line, row.within):
+                yield row, source.form.parse(row.fields)
 
 
 def parse_sources(opened: Sequence[OpenSource]) -> Parsed:
@@ -97,13 +111,10 @@ def parse_sources(opened: Sequence[OpenSource]) -> Parsed:
     files: list[SourceFile] = []
     for source in opened:
         before = len(candidates)
-        with problems.collecting(source.file):
-            for row in source.rows:
-                with problems.collecting(source.file, row.line, row.within):
-                    content = source.form.parse(row.fields)
-                    identity = content.content_digest()[:16]
-                    example = Example(id=identity, source=source.file, line=row.line, content=content)
-                    candidates.append(Candidate(example, source.spec.split))
+        for row, content in _contents(source, problems):
+            identity = content.content_digest()[:16]
+            example = Example(id=identity, source=source.file, line=row.line, content=content)
+            candidates.append(Candidate(example, source.spec.split))
         rows = len(candidates) - before
         files.append(SourceFile(path=source.file, digest=source.digest, format=source.format, rows=rows))
     problems.raise_if_any()
