@@ -59,6 +59,9 @@ class RowsSeen(Protocol):
     def splits(self) -> Sequence[str]:
         """The split each row's source asks for: auto, train, validation or test."""
 
+    def where(self, index: int) -> str:
+        """file:line of row `index`."""
+
     def content(self, index: int) -> Row:
         """What row `index` says, read back from disk: for a few rows, to verify and to show."""
 

@@ -103,6 +103,7 @@ class _Seen:
 
     def __init__(self, rows: Sequence[Candidate]) -> None:
         self._rows = rows
+        self._splits = [row.split for row in rows]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -110,7 +111,11 @@ class _Seen:
     @property
     def splits(self) -> Sequence[str]:
         """The split each row's source asks for."""
-        return [row.split for row in self._rows]
+        return self._splits
+
+    def where(self, index: int) -> str:
+        """file:line of row `index`."""
+        return self._rows[index].where
 
     def content(self, index: int) -> Row:
         """What row `index` says."""
