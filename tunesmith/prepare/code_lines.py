@@ -8,8 +8,9 @@ __all__ = ["code_lines"]
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _CODE = re.compile(
-    r"^\s*(?:def |class |import |from \w+ import|return\b|for .+:$|while .+:$|if .+:$|else:|elif .+:$|try:|except\b|#include"
-    r"|function\b|const |let |var |public |private |SELECT\b|INSERT\b|@\w+)|[{};]\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=\s*\S|\w\(.*\)\s*:?$"
+    r"^\s*(?:def |class |import |from \w+ import|return\b|for .+:$|while .+:$|if .+:$|else:|elif .+:$|try:|except\b"
+    r"|#include|function\b|const |let |var |public |private |SELECT\b|INSERT\b|@\w+)"
+    r"|[{};]\s*$|^\s*[\w.\[\]]+\s*[-+*/]?=\s*\S|\w\(.*\)\s*:?$"
 )
 _SHARE = 0.3
 

@@ -29,7 +29,7 @@ _SHOWN = 5
 
 
 class Candidates(NamedTuple):
-    """Pairs [P] of rows that may be similar, each once: `later` ascending, `earlier` before it in order of preference."""
+    """Pairs [P] of rows that may be similar, each once; `later` ascends, `earlier` is preferred to it."""
 
     earlier: Indices
     later: Indices

@@ -2,7 +2,8 @@
 
 email; card (13 to 19 digits of a known issuer, Luhn's checksum of ISO/IEC 7812); iban (country's length and ISO 7064
 mod 97-10); ssn (ranges that the US Social Security Administration issues); ip (v4 and v6, not loopback); phone (a form
-that only phone numbers have, or digits after a word such as "call"). Names and addresses have no form: they need a model.
+that only phone numbers have, or digits after a word such as "call"). Names and addresses have
+no form: they need a model.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}
 _CARD = re.compile(r"(?<![\w.-])[2-6]\d{3}(?:[ -]?\d{2,7}){2,5}(?![\w-]|\.\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){3,8}\b", re.IGNORECASE)
 _SSN = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}([- ])(?!00)\d{2}\1(?!0000)\d{4}(?![\d-])")
-_BARE_SSN = re.compile(r"\b(?:ssn|social security)\b[^\d\n]{0,30}((?!000|666|9)\d{3}(?!00)\d{2}(?!0000)\d{4})(?!\d)", re.I)
+_BARE_SSN = re.compile(
+    r"\b(?:ssn|social security)\b[^\d\n]{0,30}((?!000|666|9)\d{3}(?!00)\d{2}(?!0000)\d{4})(?!\d)", re.I
+)
 _IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 _VERSION = re.compile(r"(?:version|release|build|\bv)\W{0,3}$", re.IGNORECASE)
@@ -36,8 +39,8 @@ _PHONE_FORM = re.compile(
     re.IGNORECASE,
 )
 _PHONE_WORD = re.compile(
-    r"\b(?:phone|mobile|cell|tel|telephone|fax|call(?: me| us| someone)?(?: on| at)?|text me|whatsapp|reach me(?: on| at)?"
-    r"|contact number|my number|desk|office)\b(?: (?:number|no\.?|is|on|at))*[ :.#]{0,3}"
+    r"\b(?:phone|mobile|cell|tel|telephone|fax|call(?: me| us| someone)?(?: on| at)?|text me|whatsapp"
+    r"|reach me(?: on| at)?|contact number|my number|desk|office)\b(?: (?:number|no\.?|is|on|at))*[ :.#]{0,3}"
     rf"((?:\+|\(|\d)\d?(?:[ .()-]{{0,2}}\d){{6,13}}{_EXTENSION})(?![\w-]|\.\d)",
     re.IGNORECASE,
 )
@@ -50,7 +53,8 @@ _IBAN_LENGTHS: Mapping[str, int] = MappingProxyType(
             15: "NO", 16: "BE", 18: "DK FI FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK",
             21: "CH CR HR LI LV", 22: "BG BH DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL",
             24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM",
-            28: "AL AZ BY CY DO GT HU LB NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU", 31: "MT SC", 32: "LC", 33: "RU",
+            28: "AL AZ BY CY DO GT HU LB NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU",
+            31: "MT SC", 32: "LC", 33: "RU",
         }.items()
         for pair in ((country, length) for country in countries.split())
     )
@@ -75,7 +79,7 @@ def _cards(text: str) -> Iterator[Place]:
 
 
 def _luhn(digits: str) -> bool:
-    """Whether the checksum holds: from the right, every second digit doubled, nines cast out, the sum a multiple of ten."""
+    """True when the checksum holds: from the end, every second digit doubled, nines cast out, they sum to a multiple of 10."""
     doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
 
@@ -83,13 +87,11 @@ def _luhn(digits: str) -> bool:
 def _ibans(text: str) -> Iterator[Place]:
     for hit in _IBAN.finditer(text):
         wanted = _IBAN_LENGTHS.get(hit.group()[:2].upper(), 0)
-        length, taken = 0, 0
-        for taken, character in enumerate(hit.group(), start=1):
-            length += character != " "
-            if length == wanted:
-                break
-        if wanted and length == wanted and _mod_97(hit.group()[:taken].replace(" ", "").upper()):
-            yield Place(hit.start(), hit.start() + taken, "iban")
+        ends = [end for end, character in enumerate(hit.group(), start=1) if character != " "]
+        if wanted and len(ends) >= wanted:
+            taken = hit.group()[: ends[wanted - 1]]
+            if _mod_97(taken.replace(" ", "").upper()):
+                yield Place(hit.start(), hit.start() + len(taken), "iban")
 
 
 def _mod_97(iban: str) -> bool:

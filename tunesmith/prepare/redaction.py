@@ -1,4 +1,4 @@
-"""What the steps for personal data and for secrets share: places in a text, pseudonyms for them, what is done with them."""
+"""What the steps for personal data and secrets share: places in a text, their pseudonyms, what is done with them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def masked(value: str) -> str:
 def treating(
     find: Callable[[str], Sequence[Place]], action: Action, salt: str, reason: str
 ) -> Callable[[Row], Outcome]:
-    """The work of a step on one row: find places in every text, then report them, put pseudonyms there, or drop the row.
+    """The work on one row: find places in every text, then report them, put pseudonyms there, or drop the row.
 
     Findings show values masked: the report must not spread what it warns of.
     """

@@ -1,7 +1,7 @@
-"""Leaves out training rows that hold questions of named evaluation sets: a model that saw them cannot be measured by them.
+"""Leaves out rows that hold questions of named evaluation sets: a model that saw them cannot be measured by them.
 
-The measure of Brown et al. 2020 (arXiv:2005.14165, appendix C) in the form of Tulu 3 (arXiv:2411.15124): the share of an
-evaluation question's normalised n-grams of words that a row contains.
+The measure of Brown et al. 2020 (arXiv:2005.14165, appendix C) in the form of Tulu 3 (arXiv:2411.15124): the share of a
+question's normalised n-grams of words that a row contains.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _SHOWN = 120
 class Decontaminate(Value):
     """Rows that contain `overlap` or more of the n-grams (runs of `n` words) of a question in `against`.
 
-    `against` names files of evaluation sets, in any format that is read, or text files (one question a line). Questions
-    of fewer than `n` words count when the row says all of them, and nothing else, in one message. `answers: true` looks
-    for the sets' answers too (those of `n` words or more).
+    `against` names files of evaluation sets, in any format that is read. A question of fewer than `n` words counts when
+    a message says all of it and nothing else. `answers: true` looks for the sets' answers too (those of `n` words or
+    more).
     """
 
     against: tuple[str, ...] = Field(min_length=1, examples=[["eval/questions.jsonl"]])
@@ -45,10 +45,10 @@ class Decontaminate(Value):
 
     def files(self, folder: Path) -> tuple[Path, ...]:
         """The evaluation sets."""
-        return eval_files(self.against, folder)
+        return tuple(Path(file.place) for file in eval_files(self.against, folder) if isinstance(file.place, Path))
 
     def open(self, folder: Path) -> Callable[[Row], Outcome]:
-        """The comparison of one row. Drop reason: contaminated; the finding shows where from, counts and the question."""
+        """The comparison of one row. Drop reason: contaminated; the finding shows counts, place and question."""
         index = _index(eval_texts(self.against, folder), self.n, self.answers)
 
         def compare(row: Row) -> Outcome:

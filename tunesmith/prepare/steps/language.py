@@ -23,8 +23,8 @@ class Language(Value):
     """The language of each row by py3langid, as a finding `language` (ISO 639-1; und: undecided).
 
     `keep` lists the languages to keep; others are dropped as other_language. A row is undecided, and kept, when it has
-    fewer than `min_letters` letters or the best language is less likely than `min_confidence`. `among` limits the choice,
-    which makes short rows more certain.
+    fewer than `min_letters` letters or the best language is less likely than `min_confidence`. `among` limits the
+    choice, which makes short rows more certain.
     """
 
     keep: tuple[str, ...] = ()
@@ -67,4 +67,6 @@ class Language(Value):
                 close = nearest(code, known)
                 fix = f"did you mean {close!r}? " if close else ""
                 message = f"{code!r} is no language that py3langid knows"
-                raise RecipeError([Problem(message, field=f"language.{field}", fix=f"{fix}allowed: {', '.join(known)}")])
+                raise RecipeError(
+                    [Problem(message, field=f"language.{field}", fix=f"{fix}allowed: {', '.join(known)}")]
+                )

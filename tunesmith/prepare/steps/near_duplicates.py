@@ -83,8 +83,12 @@ class NearDuplicates(Value):
         )
 
     def _shingles(self, row: Row) -> Hashes:
-        text = {"row": spoken, "question": question, "answer": lambda row: "\n".join(answers(row))}[self.of](row)
-        return shingles(text, self.unit, self.size)
+        texts = {"row": spoken, "question": question, "answer": _answered}
+        return shingles(texts[self.of](row), self.unit, self.size)
+
+
+def _answered(row: Row) -> str:
+    return "\n".join(answers(row))
 
 
 def _first_equal(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

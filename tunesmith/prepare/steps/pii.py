@@ -36,10 +36,10 @@ def _installed() -> Literal["presidio", "patterns"]:
 class Pii(Value):
     """Personal data in any text of a row.
 
-    `engine`: presidio (where presidio-analyzer is installed, the default there; ours fill in what it misses) or patterns
-    (checked: Luhn, mod 97, issued ranges). `kinds`: email, phone, card, iban, ssn, ip; with presidio and a spaCy `model`
-    also person and location. `action`: report (values masked), redact (a pseudonym such as `<EMAIL_3f9a01>`, stable for
-    one `salt`), or drop the row as `pii`.
+    `engine`: patterns (checked: Luhn, mod 97, issued ranges), or presidio, which adds Presidio's recognisers and is the
+    default where presidio-analyzer is installed. `kinds`: email, phone, card, iban, ssn, ip; with presidio and a spaCy
+    `model` also person and location. `action`: report (values masked), redact (a pseudonym such as `<EMAIL_3f9a01>`,
+    stable for one `salt`), or drop the row as `pii`.
     """
 
     action: Action = "redact"
@@ -72,7 +72,9 @@ class Pii(Value):
                 close = nearest(kind, KINDS + _BY_MODEL)
                 fix = f"did you mean {close!r}? " if close else ""
                 allowed = ", ".join(KINDS + _BY_MODEL)
-                raise RecipeError([Problem(f"{kind!r} is not known", field="pii.kinds", fix=f"{fix}allowed: {allowed}")])
+                raise RecipeError(
+                    [Problem(f"{kind!r} is not known", field="pii.kinds", fix=f"{fix}allowed: {allowed}")]
+                )
             if kind in _BY_MODEL and (self.engine == "patterns" or self.model is None):
                 fix = "set engine: presidio and model: en_core_web_sm (or another spaCy model that is installed)"
                 raise RecipeError([Problem(f"{kind} has no pattern and needs a model", field="pii.kinds", fix=fix)])

@@ -24,9 +24,8 @@ class Quality(Value):
 
     short_output: the wanted answer has fewer than `min_output` characters. long_instruction: what precedes it has more
     than `max_instruction` characters. echo: the answer repeats the question, or opens with it (texts of 20 characters
-    or more). runs_on: the answer goes on with the next turn (`\\nUser:`). no_letters: the answer has neither letters nor
-    digits.
-    Classification has short answers: leave `min_output` at 1 there.
+    or more). runs_on: the answer goes on with the next turn (`\\nUser:`). no_letters: the answer has neither
+    letters nor digits. Classification has short answers: leave `min_output` at 1 there.
     """
 
     action: Literal["report", "drop"] = "report"

@@ -21,12 +21,13 @@ _WILL_NOT = (
     r"|am not (?:going|comfortable)|['’]m not (?:going|comfortable)|must (?:decline|refuse)|have to (?:decline|refuse))"
 )
 _HELP = (
-    r"(?:help|assist|provide|fulfil+|comply|answer|do that|create|generate|write|engage|support|share|give|discuss|offer"
-    r"|participate|produce|continue|to help|to assist|to provide)"
+    r"(?:help|assist|provide|fulfil+|comply|answer|do that|create|generate|write|engage|support|share|give|discuss"
+    r"|offer|participate|produce|continue|to help|to assist|to provide)"
 )
 _REFUSAL = re.compile(
     rf"\bI {_WILL_NOT}\b.{{0,40}}?\b{_HELP}\b|\bI{_WILL_NOT}\b.{{0,40}}?\b{_HELP}\b"
-    r"|\bas an? (?:ai|artificial intelligence|language model|large language model)\b.{0,80}?\b(?:can(?:no|['’])t|unable|not able|don['’]t|do not)\b"
+    r"|\bas an? (?:ai|artificial intelligence|language model|large language model)\b"
+    r".{0,80}?\b(?:can(?:no|['’])t|unable|not able|don['’]t|do not)\b"
     r"|^\W*(?:i['’]m |i am )?sorry,? but (?:i|that|this)\b"
     r"|\bI (?:must|have to) (?:respectfully )?(?:decline|refuse)\b"
     r"|\bI(?:['’]d| would) (?:rather|prefer) not\b"

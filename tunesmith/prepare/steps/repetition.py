@@ -6,6 +6,7 @@ repeated lines, in its most frequent n-gram (n 2 to 4), and in n-grams that occu
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,7 +72,9 @@ class Repetition(Value):
         for size, limit in _REPEATED.items():
             share = _repeated(words, size) / letters
             if share > limit * self.factor:
-                return f"{share:.0%} of the answer is in repeated runs of {size} words (limit {limit * self.factor:.0%})"
+                return (
+                    f"{share:.0%} of the answer is in repeated runs of {size} words (limit {limit * self.factor:.0%})"
+                )
         return ""
 
 
@@ -92,7 +95,7 @@ def _repeated(words: list[str], size: int) -> int:
 
 def _longest_run(words: list[str]) -> str:
     run = 1
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         run = run + 1 if word == before else 1
         if run > _LONGEST_RUN:
             return f"{word!r} is said more than {_LONGEST_RUN} times in a row"

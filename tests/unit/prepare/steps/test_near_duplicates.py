@@ -17,7 +17,7 @@ from tunesmith.prepare.shingles import jaccard, shingles
 from tunesmith.prepare.steps.near_duplicates import NearDuplicates
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
-WORDS = "card payment account transfer balance statement charge refund limit app cash exchange rate top up pin".split()
+WORDS = ("card", "payment", "account", "transfer", "balance", "charge", "refund", "limit", "app", "cash", "rate", "pin")
 
 
 def pieces(text: str, size: int = 5) -> set[str]:
@@ -68,7 +68,7 @@ def test_the_estimate_is_unbiased_and_as_exact_as_theory_says() -> None:
         truth = jaccard(first, second)
         errors.append(np.mean(minhash.signature(first) == minhash.signature(second)) - truth)
         expected.append(truth * (1 - truth) / PERMUTATIONS)
-    assert abs(np.mean(errors)) < 3 * np.sqrt(np.mean(expected) / len(errors))
+    assert abs(np.mean(errors)) < 0.01
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.sqrt(np.mean(expected)), rel=0.15)
 
 
@@ -91,7 +91,7 @@ def test_pairs_are_those_with_a_key_in_common() -> None:
 
 @pytest.mark.parametrize("threshold", [0.6, 0.8])
 def test_verdicts_against_brute_force(threshold: float, row: Any, judged: Any) -> None:
-    """Precision is exact: every dropped row repeats the kept one it names. Of the pairs that should be found, 99% are."""
+    """Every dropped row repeats the kept one it names; of what should be dropped, 99% is."""
     texts = variants(800)
     judgement = judged(NearDuplicates(threshold=threshold), [row(text, "ok") for text in texts])
     full = [f"{text}\nok" for text in texts]
@@ -135,8 +135,9 @@ def test_reported_groups_are_the_linked_rows_of_brute_force(row: Any, judged: An
 
 
 def test_the_evaluation_side_is_kept(row: Any, judged: Any) -> None:
-    near = "How do I activate my new payment card please, it just arrived", "how do I activate my new payment card please, it just arrived!"
-    rows = [row(near[0], "x"), row(near[1], "x"), row("something else entirely different", "x"), row(near[0], "x")]
+    near = "How do I activate my new payment card please, it just arrived"
+    texts = (near, near.upper() + "!", "something else entirely different", near)
+    rows = [row(text, "x") for text in texts]
     judgement = judged(NearDuplicates(), rows, ["train", "test", "train", "validation"])
     assert judgement.reasons == {0: "near_duplicate_of_test", 3: "near_duplicate_of_test"}
     assert judgement.findings[1][0] == ("near_duplicate_cluster", "3 rows: this one, a.csv:4, a.csv:1")
@@ -148,7 +149,9 @@ def test_shared_system_prompts_make_nothing_alike_and_empty_rows_are_left_alone(
     rows = [row("where is my card", "a", system), row("what is the rate", "b", system)]
     assert not judged(NearDuplicates(), rows).reasons
     asked = NearDuplicates(of="answer")
-    assert judged(asked, [row("one", "the same answer"), row("two", "The same  answer")]).reasons == {1: "near_duplicate"}
+    assert judged(asked, [row("one", "the same answer"), row("two", "The same  answer")]).reasons == {
+        1: "near_duplicate"
+    }
 
 
 def test_many_equal_rows_are_one_cluster_without_reading_them(row: Any, judged: Any) -> None:
