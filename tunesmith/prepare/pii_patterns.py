@@ -79,7 +79,7 @@ def _cards(text: str) -> Iterator[Place]:
 
 
 def _luhn(digits: str) -> bool:
-    """True when the checksum holds: from the end, every second digit doubled, nines cast out, they sum to a multiple of 10."""
+    """True when the digits, every second from the end doubled and nines cast out, sum to a multiple of ten."""
     doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
 
