@@ -114,7 +114,15 @@ def _validate(model: type[Value], data: object, place: Place, document: Document
     try:
         return model.model_validate_json(json.dumps(data), strict=True), []
     except ValidationError as error:
-        return None, [_problem_of(dict(detail), model, place, document) for detail in error.errors()]
+        details = [dict(detail) for detail in error.errors()]
+        return None, [_problem_of(each, model, place, document) for each in details if not _follows(each, details)]
+
+
+def _follows(detail: dict[str, Any], others: list[dict[str, Any]]) -> bool:
+    """Whether a list counts as too short only because its items are wrong, which is said already."""
+    here: Place = detail["loc"]
+    inside = (other["loc"] for other in others if len(other["loc"]) > len(here))
+    return detail["type"] == "too_short" and any(place[: len(here)] == here for place in inside)
 
 
 def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, document: Document) -> Problem:
@@ -135,6 +143,9 @@ def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, do
         return document.problem(here, f"{value!r} is not allowed", fix)
     if kind == "value_error":
         return document.problem(here, str(context["error"]))
+    if kind == "too_short":
+        least = context["min_length"]
+        return document.problem(here, f"needs at least {least} {'entry' if least == 1 else 'entries'}", "add one")
     message = detail["msg"][0].lower() + detail["msg"][1:]
     shown = f"found {kind_of(value)}" if isinstance(value, dict | list) else f"found {json.dumps(value)}"
     return document.problem(here, f"{message.removeprefix('input ')}, {shown}")

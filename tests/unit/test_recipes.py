@@ -244,3 +244,13 @@ def test_a_rule_on_what_is_not_measured_is_reported_together_with_everything_els
         load_recipe(recipe)
     fields = {problem.field for problem in refused.value.problems}
     assert {"train.schedule", "gate.rules.0.metric"} <= fields
+
+
+def test_a_list_whose_only_entry_is_wrong_is_not_called_too_short(folder):
+    found = problems(folder, MINIMAL.replace("- path:", "- pth:"))
+    assert [problem.field for problem in found] == ["prepare.sources.0.path", "prepare.sources.0.pth"]
+
+
+def test_an_empty_list_of_sources_says_what_it_needs(folder):
+    problem = only(folder, MINIMAL.replace("sources:\n    - path: rows.jsonl", "sources: []"))
+    assert (problem.field, problem.message) == ("prepare.sources", "needs at least 1 entry")
