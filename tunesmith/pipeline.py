@@ -29,7 +29,7 @@ from tunesmith.grade.grader import Answered, Sample, load_grader
 from tunesmith.models.device import resolve_device
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
-from tunesmith.prepare.stage import prepare as prepare_stage
+from tunesmith.prepare.reported import prepare_and_report
 from tunesmith.progress import Progress, Quiet
 from tunesmith.recipes import effective, track, unread
 from tunesmith.release.stage import ADAPTER_FOLDER
@@ -79,7 +79,7 @@ def prepare(recipe: Recipe, folder: Path, settings: Settings, progress: Progress
     """The dataset of `recipe`, whose source paths are relative to `folder`."""
     base = resolve_base(recipe.model, settings.home, progress)
     renderer = Renderer(base.path)
-    return prepare_stage(recipe.prepare, renderer=renderer, base_dir=folder, home=settings.home, progress=progress)
+    return prepare_and_report(recipe, renderer=renderer, base_dir=folder, home=settings.home, progress=progress)
 
 
 def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress, team: Team | None = None) -> RunRecord:

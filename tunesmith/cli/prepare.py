@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from tunesmith.types.conversation import Rendered
-    from tunesmith.types.preference import Row
 
 __all__ = ["command", "two_colours"]
 
@@ -46,32 +45,23 @@ def command(
     console.print(tables.dataset_table(stored.manifest))
     for line in tables.ledger_lines(stored.manifest):
         console.print(line, markup=False)
-    console.print(f"folder: {stored.path}", markup=False)
+    console.print(f"folder: {stored.path}", markup=False, soft_wrap=True)
+    console.print(f"report: {stored.path / 'report.html'}", markup=False, soft_wrap=True)
     if show:
         from tunesmith.models.template import Renderer
         from tunesmith.models.weights import resolve_base
+        from tunesmith.prepare.report.tokens import titles
 
         renderer = Renderer(resolve_base(checked.model, settings.home, progress).path)
         for example in stored.examples("train")[:show]:
             console.rule(f"{example.source}:{example.line}", style="dim")
-            for title, conversation in zip(_titles(example.content), example.content.conversations, strict=True):
+            for title, conversation in zip(titles(example.content), example.content.conversations, strict=True):
                 if title:
                     console.print(f"{title}:", style="bold")
                 console.print(two_colours(renderer.render(conversation), renderer.piece))
         console.rule(style="dim")
         console.print(f"[{_TRAINED}]trained[/] and [{_UNTRAINED}]read only[/] tokens, divided by ·")
     console.print(f"next: tunesmith train {recipe}", markup=False)
-
-
-def _titles(content: Row) -> tuple[str, ...]:
-    """What each sequence of a row is; nothing for a plain conversation."""
-    from tunesmith.types.preference import Labelled, Preference
-
-    if isinstance(content, Preference):
-        return ("chosen", "rejected")
-    if isinstance(content, Labelled):
-        return ("wanted" if content.label else "unwanted",)
-    return ("",)
 
 
 def two_colours(rendered: Rendered, piece: Callable[[int], str]) -> Text:

@@ -17,7 +17,15 @@ from tunesmith.store.json_lines import read_lines
 from tunesmith.types.base import Value, digest_file
 from tunesmith.types.dataset import SPLITS, DatasetManifest, DroppedRow, Example, RowFinding, SplitName
 
-__all__ = ["DROPPED_FILE", "FINDINGS_FILE", "StoredDataset", "dataset_path", "load_dataset", "save_dataset"]
+__all__ = [
+    "DROPPED_FILE",
+    "FINDINGS_FILE",
+    "StoredDataset",
+    "dataset_path",
+    "load_dataset",
+    "load_folder",
+    "save_dataset",
+]
 
 DROPPED_FILE = "dropped.jsonl"
 FINDINGS_FILE = "findings.jsonl"
@@ -92,15 +100,25 @@ def load_dataset(home: Path, digest: str) -> StoredDataset:
         close = nearest(digest[:16], there)
         hint = f"Did you mean {close}?" if close else f"Stored: {', '.join(there) or 'none'}. Run: tunesmith prepare"
         raise NotFound(f"There is no dataset {digest!r} in {path.parent}.", hint=hint)
+    stored = load_folder(path, check=True)
+    if not stored.manifest.digest.startswith(digest):
+        raise _damaged(path / _MANIFEST, f"belongs to the dataset {stored.manifest.digest}")
+    return stored
+
+
+def load_folder(path: Path, *, check: bool = False) -> StoredDataset:
+    """The dataset in the folder `path`, stored or exported; with `check` the bytes of its splits are compared.
+
+    Raises:
+        DataError: its manifest cannot be read, or a split is missing, cut off or changed.
+    """
     try:
         manifest = DatasetManifest.model_validate_json((path / _MANIFEST).read_bytes())
     except OSError:
         raise _damaged(path / _MANIFEST, "is missing") from None
     except ValidationError as error:
         raise _damaged(path / _MANIFEST, f"cannot be read ({error.error_count()} faults)") from None
-    if not manifest.digest.startswith(digest):
-        raise _damaged(path / _MANIFEST, f"belongs to the dataset {manifest.digest}")
-    for split in manifest.splits:
+    for split in manifest.splits if check else ():
         _check_split(manifest, path, split)
     return StoredDataset(manifest, path)
 
