@@ -8,6 +8,7 @@ from typing import Protocol
 from tunesmith.prepare.report.tokens import Shows
 from tunesmith.prepare.report.write import write_report
 from tunesmith.prepare.stage import Renders, prepare
+from tunesmith.prepare.steps.near_duplicates import NearDuplicates
 from tunesmith.progress import Progress
 from tunesmith.store.datasets import StoredDataset
 from tunesmith.types.recipe import Recipe
@@ -27,5 +28,6 @@ def prepare_and_report(
     Raises what `tunesmith.prepare.stage.prepare` raises.
     """
     stored = prepare(recipe.prepare, renderer=renderer, base_dir=base_dir, home=home, progress=progress)
-    write_report(stored, renderer, title=recipe.name, limit=recipe.prepare.max_tokens)
+    near = NearDuplicates(of="question", action="report")
+    write_report(stored, renderer, title=recipe.name, limit=recipe.prepare.max_tokens, near=near)
     return stored

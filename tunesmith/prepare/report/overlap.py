@@ -118,12 +118,16 @@ class _Compared:
         self._offsets: list[int] = []
         self._splits: list[SplitName] = []
         share = MOST_COMPARED // len(dataset.manifest.splits)
+        seen: set[int] = set()
         for split in dataset.manifest.splits:
             with (dataset.path / f"{split}.jsonl").open("rb") as lines:
                 offset = 0
                 for _, line in zip(range(share), lines, strict=False):
-                    self._offsets.append(offset)
-                    self._splits.append(split)
+                    # A row of a rare class that training repeats is not its own near duplicate.
+                    if (identity := hash(line)) not in seen:
+                        seen.add(identity)
+                        self._offsets.append(offset)
+                        self._splits.append(split)
                     offset += len(line)
 
     def __len__(self) -> int:
@@ -147,6 +151,11 @@ class _Compared:
     def content(self, index: int) -> Row:
         """What row `index` says."""
         return self.example(index).content
+
+    def where(self, index: int) -> str:
+        """file:line of row `index`."""
+        row = self.example(index)
+        return f"{row.source}:{row.line}"
 
     def groups(self, near: TableStep) -> npt.NDArray[np.int64]:
         """A number for each row, equal for near duplicates."""
