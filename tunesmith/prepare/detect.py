@@ -22,17 +22,19 @@ _OTHER_NAMES: Mapping[str, str] = {
     "openai": "chat",
     "messages": "chat",
     "chatml": "chat",
+    "vicuna": "sharegpt",
     "csv": "columns",
     "dpo": "preference",
     "pairs": "preference",
     "labelled": "kto",
+    "squad": "qa",
+    "pretrain": "text",
+    "plain": "text",
+    "tools": "tool_use",
 }
-_SHAREGPT = (
-    "ShareGPT's form (conversations with from and value) is not read yet",
-    "rename conversations to messages, from to role (human -> user, gpt -> assistant) and value to content",
-)
-_PROMPT_NAMES = ("question", "text", "prompt", "input", "query", "sentence", "utterance", "instruction")
-_ANSWER_NAMES = ("answer", "label", "category", "intent", "completion", "output", "response", "target")
+_PROMPT_NAMES = ("question", "text", "prompt", "input", "query", "sentence", "utterance", "instruction", "column_1")
+_LOOSE_NAMES = ("columns", "prompts", "text")  # one short key each: anything is near it
+_ANSWER_NAMES = ("answer", "label", "category", "intent", "completion", "output", "response", "target", "column_2")
 
 
 def choose_format(source: SourceSpec, rows: Iterable[Row]) -> tuple[str, Format]:
@@ -71,28 +73,16 @@ def _detected(rows: Sequence[Row]) -> tuple[str, Format]:
 
 
 def _refuse_unknown(rows: Sequence[Row], formats: dict[str, Format]) -> NoReturn:
-    first = rows[0].fields
-    for key, message, fix in _known_elsewhere():
-        if key in first:
-            _refuse(message, fix, line=rows[0].line, field=key)
     listed = "; ".join(f"{name} ({' + '.join(form.keys)})" for name, form in formats.items() if name != "columns")
     message = f"no format fits the keys {_keys(rows)}; formats: {listed}; columns (any, named in the recipe)"
-    _refuse(message, _suggestion(list(first), formats), line=rows[0].line)
-
-
-def _known_elsewhere() -> tuple[tuple[str, str, str], ...]:
-    """Key, message and fix for shapes that other tools write and that this version does not read."""
-    return (
-        ("conversations", *_SHAREGPT),
-        ("conversation", *_SHAREGPT),
-    )
+    _refuse(message, _suggestion(list(rows[0].fields), formats), line=rows[0].line)
 
 
 def _suggestion(keys: list[str], formats: dict[str, Format]) -> str:
     for name, form in formats.items():
         missing = [key for key in form.keys if key not in keys]
         close = [nearest(key, keys) for key in missing]
-        if name != "columns" and missing and all(close):
+        if name not in _LOOSE_NAMES and missing and all(close):
             renamed = ", ".join(f"{found!r} to {key!r}" for found, key in zip(close, missing, strict=True))
             return f"nearest: {name}; rename {renamed}"
     prompt = next((name for name in _PROMPT_NAMES if name in keys), keys[0] if keys else "...")
@@ -101,8 +91,6 @@ def _suggestion(keys: list[str], formats: dict[str, Format]) -> str:
 
 
 def _named(name: str) -> Format:
-    if name in ("sharegpt", "vicuna"):
-        _refuse(*_SHAREGPT)
     try:
         return _load(name)
     except NotFound as error:

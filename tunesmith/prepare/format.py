@@ -13,7 +13,13 @@ from tunesmith.errors import DataError, Problem
 from tunesmith.types.conversation import Conversation, Message
 from tunesmith.types.preference import Row
 
-__all__ = ["Format", "exchange", "kind_of", "metadata", "optional_text", "raise_problems", "required_text"]
+__all__ = ["ABOUT", "Format", "exchange", "kind_of", "metadata", "optional_text", "raise_problems", "required_text"]
+
+ABOUT = frozenset(
+    {"id", "idx", "index", "meta", "metadata", "url", "source", "title", "author", "date", "timestamp", "created"}
+    | {"language", "lang", "domain", "license", "licence", "part", "split", "subset", "annotator"}
+)
+"""Fields that say where a row is from; besides them a row of few fields still means what those few say."""
 
 
 @runtime_checkable

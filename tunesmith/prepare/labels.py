@@ -7,14 +7,14 @@ from typing import TypeVar
 
 from tunesmith.errors import DataError, Problem
 from tunesmith.types.conversation import Conversation, Message
-from tunesmith.types.preference import Labelled, Preference, Prompt
+from tunesmith.types.preference import Labelled, Preference, Prompt, Row, Text
 
 __all__ = ["MOST_LABELS", "expand_system", "find_labels", "shared_system", "with_system"]
 
 MOST_LABELS = 200
 _PLACEHOLDER = "{labels}"
 
-Content = TypeVar("Content", Conversation, Preference, Labelled, Prompt, Conversation | Preference | Labelled | Prompt)
+Content = TypeVar("Content", Conversation, Preference, Labelled, Prompt, Text, Row)
 
 
 def find_labels(answers: Sequence[str]) -> tuple[str, ...]:
@@ -43,9 +43,16 @@ def expand_system(system: str | None, labels: Sequence[str], distinct_answers: i
 
 
 def with_system(content: Content, system: str | None) -> Content:
-    """The row with `system` instead of its opening system messages; unchanged when `system` is None."""
+    """The row with `system` instead of its opening system messages; unchanged when `system` is None.
+
+    Raises:
+        DataError: the row is plain text, which nobody opens.
+    """
     if system is None:
         return content
+    if isinstance(content, Text):
+        fix = "remove it, or give the rows as conversations"
+        raise DataError([Problem("plain text takes no system prompt", field="prepare.system", fix=fix)])
     field = "messages" if isinstance(content, Conversation | Prompt) else "prompt"
     messages: tuple[Message, ...] = getattr(content, field)
     while messages and messages[0].role in ("system", "developer"):

@@ -10,8 +10,9 @@ from tunesmith.types.base import Value
 
 __all__ = ["Conversation", "FunctionCall", "Message", "Rendered", "Role", "Shape", "Span", "ToolCall"]
 
-Role = Literal["system", "developer", "user", "assistant", "tool"]
-Shape = Literal["conversation", "preference", "labelled", "prompt"]
+Role = Literal["system", "developer", "user", "assistant", "tool", "text"]
+"""Who speaks; `text` is nobody: a passage that is rendered without a chat template and stands alone."""
+Shape = Literal["conversation", "preference", "labelled", "prompt", "text"]
 """The kinds of rows a dataset can have; all rows of one dataset are of the same kind."""
 
 
@@ -63,18 +64,23 @@ class Conversation(Value):
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """All messages before the last assistant message: what a server would receive."""
+        """All messages before the last assistant message: what a server would receive; none before a text."""
         return self.messages[: self._last_assistant]
 
     @property
     def reference(self) -> str:
-        """Content of the last assistant message: the expected answer ('' when it only calls tools)."""
+        """Content of the last assistant message: the expected answer ('' when it only calls tools); or the text."""
         return self.messages[self._last_assistant].content or ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is a passage of plain text, not a conversation."""
+        return self.messages[0].role == "text"
 
     @property
     def _last_assistant(self) -> int:
         for index in range(len(self.messages) - 1, -1, -1):
-            if self.messages[index].role == "assistant":
+            if self.messages[index].role in ("assistant", "text"):
                 return index
         raise ValueError("the conversation has no assistant message")
 

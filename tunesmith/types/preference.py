@@ -1,4 +1,4 @@
-"""What a row of a dataset says besides a plain conversation: a preference, a judged answer, a prompt to answer.
+"""What a row of a dataset says besides a conversation: a preference, a judged answer, a prompt to answer, plain text.
 
 Every kind of row has `conversations`: what is rendered, proven and trained, the wanted one first.
 """
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation, Message, Shape
 
-__all__ = ["Labelled", "Preference", "Prompt", "Row"]
+__all__ = ["Labelled", "Preference", "Prompt", "Row", "Text"]
 
 
 class Preference(Value):
@@ -74,7 +74,31 @@ class Prompt(Value):
         return (Conversation(messages=(*self.messages, answer), tools=self.tools, metadata=self.metadata),)
 
 
-Row = Conversation | Preference | Labelled | Prompt
+class Text(Value):
+    """A passage of plain text for continued training: every token of it is trained, and the end of text after it."""
+
+    shape: ClassVar[Shape] = "text"
+
+    text: str
+    metadata: dict[str, str] = {}
+
+    @property
+    def tools(self) -> tuple[dict[str, Any], ...]:
+        """None: nobody is asked."""
+        return ()
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """Nothing: the text answers no one."""
+        return ()
+
+    @property
+    def conversations(self) -> tuple[Conversation, ...]:
+        """The text as the only message, of the role `text`."""
+        return (Conversation(messages=(Message(role="text", content=self.text),), metadata=self.metadata),)
+
+
+Row = Conversation | Preference | Labelled | Prompt | Text
 
 
 def _answered(row: Preference | Labelled, answer: tuple[Message, ...]) -> Conversation:

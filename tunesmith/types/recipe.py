@@ -80,10 +80,14 @@ class ModelSpec(Value):
 
 
 class ColumnMapping(Value):
-    """Which columns of a CSV / JSONL row hold the prompt, the completion and (optionally) the system prompt."""
+    """Which columns of a row hold the prompt, the completion and (optionally) the system prompt.
+
+    A column may lie deeper (`userInput.text`). `prompt` may be made of several, `"{question}\\nA: {choice0}"`; several
+    `completion` columns, `[intents, slots]`, are answered as one JSON object.
+    """
 
     prompt: str
-    completion: str
+    completion: str | Annotated[tuple[str, ...], Field(min_length=1)]
     system: str | None = None
 
 

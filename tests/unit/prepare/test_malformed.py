@@ -165,13 +165,13 @@ REFUSED = {
         "tool call 'call_1' has no answer",
         '"tool_call_id": "call_1"',
     ),
-    "16 conversations with from and value": Refused(
+    "16 conversations with an unknown speaker": Refused(
         "a.json",
-        '[{"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]}]',
+        '[{"conversations": [{"from": "humna", "value": "hi"}, {"from": "gpt", "value": "ho"}]}]',
         1,
-        "conversations",
-        "not read yet",
-        "rename conversations to messages",
+        "conversations[0].from",
+        "'humna' is not a role",
+        "did you mean 'human'?",
     ),
     "16b ambiguous format": Refused(
         "a.jsonl",
@@ -287,6 +287,19 @@ READ: dict[str, tuple[str, str | bytes]] = {
         '{"prompt": {"0": "Where is it?", "1": "And now?"}, "completion": {"0": "On its way", "1": "Delivered"}}',
     ),
     "15b pandas index": ("a.json", f'{{"0": {ROW}, "1": {OTHER}}}'),
+    "16 conversations with from and value": (
+        "a.json",
+        json.dumps(
+            [
+                {"conversations": [{"from": "human", "value": "Where is it?"}, {"from": "gpt", "value": "On its way"}]},
+                {"conversations": [{"from": "human", "value": "And now?"}, {"from": "gpt", "value": "Delivered"}]},
+            ]
+        ),
+    ),
+    "an object of lists": (
+        "a.json",
+        '{"prompt": ["Where is it?", "And now?"], "completion": ["On its way", "Delivered"]}',
+    ),
     "CRLF": ("a.jsonl", f"{ROW}\r\n\r\n{OTHER}\r\n"),
     "semicolons": ("a.csv", "prompt;completion\nWhere is it?;On its way\nAnd now?;Delivered\n"),
     "tabs under .csv": ("a.csv", "prompt\tcompletion\nWhere is it?\tOn its way\nAnd now?\tDelivered\n"),
@@ -329,7 +342,7 @@ def test_14b_too_many_dropped_shows_the_ledger(run: Any) -> None:
 @pytest.mark.parametrize(
     ("named", "fix"),
     [
-        ("sharegpt", "rename conversations to messages"),
+        ("vicuna", "did you mean 'sharegpt'?"),
         ("alpaca", "did you mean 'instruction'?"),
         ("chatt", "Did you mean 'chat'?"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,16 @@ def test_banking77(tmp_path: Path, renderer: Any) -> None:
         ("self_instruct/seed_tasks.jsonl", 175, "instruction (jsonl)"),
         ("azure_finetuning/dpo_orca_validation.jsonl", 284, "preference (jsonl)"),
         ("peer_fixtures/soup_dpo_sample.jsonl", 8, "preference (jsonl)"),
+        ("xquad/xquad.en.json", 1190, "qa (json)"),
+        ("gsm8k/train_first_2500.jsonl", 2500, "qa (jsonl)"),
+        ("bfcl/BFCL_v4_simple_python.json", 400, "bfcl (jsonl)"),
+        ("bfcl/BFCL_v4_irrelevance.json", 240, "bfcl (jsonl)"),
+        ("xstest/xstest_prompts.csv", 450, "prompts (csv)"),
     ],
 )
 def test_detected_formats(path: str, rows: int, form: str, tmp_path: Path, renderer: Any) -> None:
     manifest = prepared(tmp_path, renderer, path).manifest
-    assert manifest.ledger.rows_used == rows
+    assert manifest.ledger.rows_in == rows
     assert manifest.sources[0].format == form
 
 
@@ -66,9 +73,8 @@ def test_gsm8k_with_columns(tmp_path: Path, renderer: Any) -> None:
     ("path", "line", "message"),
     [
         ("azure_finetuning/rft_countdown_train_100.jsonl", 1, "no assistant message"),
-        ("mt_bench/dummy_conversation.json", 2, "not read yet"),
-        ("peer_fixtures/axolotl_conversation.json", 1, "not read yet"),
-        ("bfcl/BFCL_v4_simple_python.json", 1, "no format fits the keys 'id', 'question', 'function'"),
+        ("peer_fixtures/axolotl_conversation.missingturns.json", 1, "is empty"),
+        ("mmlu/dev/virology_dev.csv", 2, "no format fits the keys 'question', 'choice0'"),
         ("clinc150/data_train_val.json", 1, "no format fits the keys 'part', 'column_1', 'column_2'"),
     ],
 )
@@ -77,3 +83,65 @@ def test_files_of_other_kinds_are_refused(path: str, line: int, message: str, tm
         prepared(tmp_path, renderer, path)
     assert caught.value.problems[0].line == line
     assert message in caught.value.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "rows", "first"),
+    [
+        (
+            "clinc150/data_train_val.json",
+            {"columns": {"prompt": "column_1", "completion": "column_2"}, "part": "val"},
+            3000,
+            "translate",
+        ),
+        (
+            "nlupp/banking_fold0.json",
+            {"columns": {"prompt": "text", "completion": ["intents", "slots"]}},
+            104,
+            '{"intents": ["how_long", "pin", "arrival", "new"], "slots": null}',
+        ),
+        (
+            "restaurant8k/train_8.json",
+            {"columns": {"prompt": "userInput.text", "completion": ["labels"]}},
+            32,
+            '{"labels": [{"slot": "people", "valueSpan": {"startIndex": 14, "endIndex": 34}}]}',
+        ),
+        (
+            "mmlu/dev/virology_dev.csv",
+            {"columns": {"prompt": "{question}\nA: {choice0}\nB: {choice1}", "completion": "answer"}},
+            5,
+            "0",
+        ),
+    ],
+)
+def test_other_shapes_by_their_columns(
+    path: str, source: dict[str, Any], rows: int, first: str, tmp_path: Path, renderer: Any
+) -> None:
+    fields = {"deduplicate": "off", "split": {"validation": 0, "test": 0}, "source": source}
+    dataset = prepared(tmp_path, renderer, path, **fields)
+    assert dataset.manifest.ledger.rows_in == rows
+    assert dataset.examples("train")[0].conversation.reference == first
+
+
+def test_a_whole_folder_of_files(tmp_path: Path, renderer: Any) -> None:
+    columns = {"prompt": "question", "completion": "answer"}
+    manifest = prepared(tmp_path, renderer, "mmlu/dev", source={"columns": columns}).manifest
+    files = sorted((DATA / "mmlu" / "dev").glob("*.csv"))
+    assert [file.path for file in manifest.sources] == [f"mmlu/dev/{each.name}" for each in files]
+    assert sum(file.rows for file in manifest.sources) == manifest.ledger.rows_in == 5 * len(files)
+
+
+def test_every_conversation_of_sharegpt(tmp_path: Path, renderer: Any) -> None:
+    split = {"validation": 0, "test": 0}
+    dataset = prepared(tmp_path, renderer, "mt_bench/dummy_conversation.json", split=split, deduplicate="off")
+    given = json.loads((DATA / "mt_bench" / "dummy_conversation.json").read_text())
+    meant = [[turn["value"] for turn in row["conversations"]] for row in given]
+    assert [[turn.content for turn in row.conversation.messages] for row in dataset.examples("train")] == meant
+
+
+def test_standard_schema_types_of_functions(tmp_path: Path, renderer: Any) -> None:
+    split = {"validation": 0, "test": 0}
+    rows = prepared(tmp_path, renderer, "bfcl/BFCL_v4_simple_python.json", split=split).examples("train")
+    types = {found for row in rows for found in re.findall(r'"type": "(\w+)"', json.dumps(row.content.tools))}
+    assert types == {"function", "object", "string", "integer", "number", "array", "boolean"}
+    assert json.loads(rows[0].content.metadata["item"])["id"] == "simple_python_0"

@@ -1,7 +1,8 @@
 """Instruction data as Alpaca and Self-Instruct have it: `instruction`, optional `input`, `output`.
 
 The user message is the instruction, then an empty line and the input when there is one. Self-Instruct's
-`instances: [{"input": ..., "output": ...}]` is read when it holds exactly one instance.
+`instances: [{"input": ..., "output": ...}]` is read when it holds exactly one instance. `history: [[question, answer],
+...]` holds earlier turns.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from tunesmith.errors import Problem
 from tunesmith.prepare.format import exchange, kind_of, metadata, optional_text, raise_problems, required_text
 from tunesmith.types.base import Value
-from tunesmith.types.conversation import Conversation
+from tunesmith.types.conversation import Conversation, Message
 
 __all__ = ["Instruction"]
 
@@ -26,8 +27,8 @@ class Instruction(Value):
         return ("instruction", "output")
 
     def score(self, row: Mapping[str, Any]) -> float:
-        """1 for texts under both keys (or one list of instances), 0.5 when only the keys are there."""
-        if "instruction" not in row or not ("output" in row or "instances" in row):
+        """1 for texts under both keys (or one list of instances), 0.5 when only the keys are there; 0 with tools."""
+        if "instruction" not in row or not ("output" in row or "instances" in row) or "tools" in row:
             return 0.0
         answer_fits = isinstance(row["output"], str) if "output" in row else isinstance(row["instances"], list)
         return 1.0 if answer_fits and isinstance(row["instruction"], str) else 0.5
@@ -37,9 +38,7 @@ class Instruction(Value):
         problems: list[Problem] = []
         instruction = required_text(row, "instruction", problems)
         system = optional_text(row, "system", problems)
-        if row.get("history"):
-            fix = "write the row as messages (format: chat)"
-            problems.append(Problem("earlier turns are not read in this format", field="history", fix=fix))
+        earlier = _history(row.get("history"), problems)
         nested = "instances" in row and "output" not in row
         body = _only_instance(row["instances"], problems) if nested else row
         context = optional_text(body, "input", problems)
@@ -51,7 +50,25 @@ class Instruction(Value):
             if nested
             else ("instruction", "input", "output", "system", "history")
         )
-        return exchange(prompt, answer, system, metadata(row, used))
+        whole = exchange(prompt, answer, system, metadata(row, used))
+        opening = len(whole.messages) - 2
+        messages = (*whole.messages[:opening], *earlier, *whole.messages[opening:])
+        return whole.model_copy(update={"messages": messages})
+
+
+def _history(found: object, problems: list[Problem]) -> list[Message]:
+    """The messages of `[[question, answer], ...]`."""
+    messages = []
+    if found is not None and not isinstance(found, list):
+        fix = "write [[question, answer], ...]"
+        problems.append(Problem(f"must be a list of turns, is {kind_of(found)}", field="history", fix=fix))
+    for index, turn in enumerate(found if isinstance(found, list) else ()):
+        if not isinstance(turn, list) or len(turn) != 2 or not all(isinstance(each, str) and each for each in turn):
+            fix = "write [question, answer], each a text"
+            problems.append(Problem("is not a question with its answer", field=f"history[{index}]", fix=fix))
+            continue
+        messages += [Message(role="user", content=turn[0]), Message(role="assistant", content=turn[1])]
+    return messages
 
 
 def _only_instance(instances: object, problems: list[Problem]) -> Mapping[str, Any]:

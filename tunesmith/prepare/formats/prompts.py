@@ -19,7 +19,7 @@ from tunesmith.types.preference import Prompt
 
 __all__ = ["Prompts"]
 
-_ANSWERS = ("completion", "chosen", "rejected", "response", "output")
+_ANSWERS = ("completion", "chosen", "rejected", "response", "output", "refusal")
 
 
 class Prompts(Value):

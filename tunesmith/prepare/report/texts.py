@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tunesmith.types.conversation import Message
-from tunesmith.types.preference import Labelled, Preference, Prompt, Row
+from tunesmith.types.preference import Labelled, Preference, Prompt, Row, Text
 
 __all__ = ["asked", "said"]
 
@@ -17,11 +17,13 @@ def asked(content: Row) -> str:
 
 
 def said(content: Row) -> str:
-    """The answer; of a preference the chosen one; of a judged answer whether it is wanted."""
+    """The answer; of a preference the chosen one; of a judged answer whether it is wanted; a text itself."""
     if isinstance(content, Labelled):
         return "wanted" if content.label else "unwanted"
     if isinstance(content, Prompt):
         return content.reference
+    if isinstance(content, Text):
+        return content.text
     if isinstance(content, Preference):
         return _turns(content.chosen)
     return _turns(content.messages[len(content.prompt) :])
