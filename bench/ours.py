@@ -16,7 +16,6 @@ import torch
 from bench.clock import Clock, Reading, peak_bytes
 from bench.side import Job, Result, given_job, timed
 from bench.task import Task, make_task, stored_completions
-from tunesmith.pipeline import reward_of
 from tunesmith.progress import Silent
 from tunesmith.progress import Task as Bar
 from tunesmith.train.finish import TrainingInput

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tunesmith.engine.backend import start_engine
-from tunesmith.engine.backends.embedded import Embedded
 from tunesmith.errors import Problem, RecipeError
 from tunesmith.evaluate.cache import evaluation_digest, read_report, write_report
 from tunesmith.evaluate.metric import directions
@@ -25,7 +24,7 @@ from tunesmith.evaluate.stage import EvaluationInput, contestants_of
 from tunesmith.evaluate.stage import evaluate as evaluate_stage
 from tunesmith.gate.stage import judge
 from tunesmith.gate.stage import problems as gate_problems
-from tunesmith.grade.grader import Answered, Sample, load_grader
+from tunesmith.grade.grader import load_grader
 from tunesmith.models.device import resolve_device
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
@@ -41,10 +40,10 @@ from tunesmith.train.grid import require_sound, train_grid
 from tunesmith.train.metrics import METRICS_FILE
 from tunesmith.train.parallel.joining import joined
 from tunesmith.train.parallel.team import Alone, Team
-from tunesmith.train.rollouts import Graded, Reward, Tools
 from tunesmith.train.shared import Shared
 from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
+from tunesmith.training_tools import training_tools
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import DatasetManifest
 from tunesmith.types.decision import Decision
@@ -54,7 +53,7 @@ from tunesmith.types.report import EvaluationReport
 from tunesmith.types.run import RunRecord
 from tunesmith.types.tuning import GridPoint, TuneReport
 
-__all__ = ["Outcome", "evaluate", "gate", "joined", "prepare", "release", "reward_of", "run", "train", "tune"]
+__all__ = ["Outcome", "evaluate", "gate", "joined", "prepare", "release", "run", "train", "tune"]
 
 RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"
@@ -105,7 +104,7 @@ def tune(points: Sequence[GridPoint], folder: Path, settings: Settings, progress
     require_sound(points, given)
 
     def train_one(point: GridPoint, shared: Shared) -> RunRecord:
-        return _train(point.recipe, given._replace(tools=_tools(given.base), shared=shared), progress)
+        return _train(point.recipe, given._replace(tools=training_tools(given.base), shared=shared), progress)
 
     return train_grid(points, given, train_one, progress)
 
@@ -186,28 +185,7 @@ def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) ->
 def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> TrainingInput:
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
-    return TrainingInput(recipe.name, base, dataset, settings.home, _tools(base))
-
-
-def _tools(base: BaseFiles) -> Tools:
-    """Training knows neither engine nor graders; objectives that learn from rewards are given both here."""
-    return Tools(Embedded().live_sampler(Renderer(base.path).stop_ids), reward_of)
-
-
-def reward_of(choice: PluginSpec) -> Reward:
-    """The grader that the recipe names as a function from answers to rewards. Raises RecipeError."""
-    grader = load_grader({"name": choice.name, **choice.options})
-    if models := grader.judges():
-        message = f"{', '.join(models)} would have to be asked, and no server is given"
-        fix = "set base_url to an OpenAI-compatible server, for example one of `tunesmith serve`"
-        raise RecipeError([Problem(message, field="train.grader", fix=fix)])
-
-    def reward(answers: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Graded]:
-        answered = [Answered(Sample(output_text=text), item) for text, item in answers]
-        grades = asyncio.run(grader.grade(answered))
-        return [Graded(grade.score, f"{grade.error}: {grade.detail}" if grade.error else "") for grade in grades]
-
-    return reward
+    return TrainingInput(recipe.name, base, dataset, settings.home, training_tools(base))
 
 
 async def _measure(
