@@ -24,6 +24,7 @@ from tunesmith.train.metrics import METRICS_FILE
 from tunesmith.train.objective import Needs
 from tunesmith.train.rollouts import Completion, Tools, completed_row
 from tunesmith.train.stage import train
+from tunesmith.training_tools import reward_of
 
 __all__ = ["Watch", "main", "train_task"]
 
