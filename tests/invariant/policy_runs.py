@@ -17,12 +17,18 @@ from tunesmith.recipes import load_recipe
 from tunesmith.settings import Settings
 from tunesmith.types.run import RunRecord
 
-__all__ = ["TRAIN", "run", "write_recipe"]
+__all__ = ["LETTER", "ODD", "TRAIN", "run", "write_recipe"]
 
 LETTER = """
 def grade(sample, item):
     text = sample["output_text"]
     return text.count(item["letter"]) / max(1, len(text))
+"""
+# Half of all characters count, so that a few steps are enough for the held-out reward to rise.
+ODD = """
+def grade(sample, item):
+    text = sample["output_text"]
+    return sum(ord(c) % 2 for c in text) / max(1, len(text))
 """
 TRAIN: dict[str, Any] = {
     "epochs": 4,
@@ -35,12 +41,12 @@ TRAIN: dict[str, Any] = {
     "precision": "float32",
     "method": {"name": "lora", "rank": 8, "dropout": 0.1},
     "objective": {"name": "grpo", "completions": 8, "max_tokens": 8},
-    "grader": {"name": "python", "source": LETTER},
+    "grader": {"name": "python", "source": ODD},
 }
 
 
 def run(home: Path, base: Path, validation: float = 0.25, **changes: Any) -> RunRecord:
-    """Train on made-up prompts whose answers should be full of the letter e, and return the record."""
+    """Train on made-up prompts whose answers should be full of odd characters, and return the record."""
     recipe = load_recipe(write_recipe(home, base, validation, **changes))
     return pipeline.train(recipe, home, Settings(home=home), Silent())
 

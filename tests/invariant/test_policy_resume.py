@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.invariant.policy_runs import TRAIN, run
+from tests.invariant.policy_runs import LETTER, run
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,17 +24,11 @@ def metrics(path: str) -> list[dict[str, float]]:
 
 GRPO = {"name": "grpo", "completions": 8, "max_tokens": 8, "beta": 0.01}
 RLOO = {"name": "rloo", "completions": 8, "max_tokens": 8}
-# Half of all characters count, so that a few steps are enough for the held-out reward to rise.
-ODD = """
-def grade(sample, item):
-    text = sample["output_text"]
-    return sum(ord(c) % 2 for c in text) / max(1, len(text))
-"""
 CONTAINS = {"name": "string_check", "operation": "like", "reference": "{{item.letter}}"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("objective", "grader"), [(GRPO, TRAIN["grader"]), (RLOO, CONTAINS)])
+@pytest.mark.parametrize(("objective", "grader"), [(GRPO, {"name": "python", "source": LETTER}), (RLOO, CONTAINS)])
 def test_the_reward_rises(objective: dict[str, Any], grader: dict[str, Any], tiny: Path, tmp_path: Path) -> None:
     """A letter of 259 tokens: chance writes it once in 259, the trained model mostly."""
     method = {"name": "lora", "rank": 8}
@@ -53,7 +47,7 @@ def test_the_reward_rises(objective: dict[str, Any], grader: dict[str, Any], tin
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"objective": RLOO | {"beta": 0.01}, "grader": {"name": "python", "source": ODD}}],
+    [{}, {"objective": RLOO | {"beta": 0.01}}],
     ids=["grpo", "rloo"],
 )
 def test_a_killed_run_with_rewards_ends_with_the_same_bytes(
