@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     `home` holds converted base models, datasets, runs and the release registry:
 
         home/models/<name>/          base weights as safetensors, tokenizer, chat template
-        home/datasets/<digest>/      manifest.json, train.jsonl, validation.jsonl, test.jsonl
+        home/datasets/<digest>/      manifest.json, one .jsonl for each split, dropped rows and findings
         home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
         home/registry.db             releases and aliases (SQLite)
 

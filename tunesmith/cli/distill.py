@@ -70,12 +70,12 @@ def _asked(prompts: Path) -> list[Asked]:
     from tunesmith.types.recipe import SourceSpec
 
     sources = (SourceSpec(path=prompts.name),)
-    parsed = parse_sources(open_sources(find_sources(sources, prompts.parent)))
+    examples = parse_sources(open_sources(find_sources(sources, prompts.parent)))
     asked = []
-    for candidate in parsed.candidates:
-        content = candidate.example.content
+    for example in examples:
+        content = example.content
         messages = tuple(message.model_dump(mode="json", exclude_defaults=True) for message in content.prompt)
-        reference = candidate.example.conversation.reference
+        reference = example.conversation.reference
         item = {"reference": reference, **content.metadata, **json.loads(content.metadata.get("item", "{}"))}
         asked.append(Asked(messages, {"messages": list(messages), **item}))
     return asked

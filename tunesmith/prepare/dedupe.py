@@ -17,45 +17,41 @@ contradict each other (by the table above); a prompt that a test or validation r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+import numpy as np
+import numpy.typing as npt
 
-from tunesmith.prepare.candidate import Candidate, Dropped, Sorted
-from tunesmith.prepare.content import answer_key, prompt_key, subject_key
+from tunesmith.prepare.record import PLACES
+from tunesmith.prepare.rows import Rows
 
 __all__ = ["drop_duplicates"]
 
 _PRIORITY = ("test", "validation", "auto", "train")
 
 
-def drop_duplicates(candidates: Iterable[Candidate], mode: Literal["off", "exact", "normalised"]) -> Sorted:
-    """Keep one row for each subject; `normalised` compares after case folding, NFKC and white-space collapse."""
-    rows = tuple(candidates)
-    if mode == "off":
-        return Sorted(rows, ())
-    exact = mode == "exact"
-    first: dict[str, Candidate] = {}
-    homes: dict[str, Candidate] = {}
-    reasons: dict[int, str] = {}
-    for index in sorted(range(len(rows)), key=lambda index: _PRIORITY.index(rows[index].split)):
-        row, content = rows[index], rows[index].example.content
-        kept = first.setdefault(subject_key(content, exact=exact), row)
-        home = homes.setdefault(prompt_key(content, exact=exact), row)
-        if kept is not row:
-            reasons[index] = _reason(kept, row, exact=exact)
-        elif home.split != row.split:
-            reasons[index] = _duplicate(home, row)
-    return Sorted(
-        tuple(row for index, row in enumerate(rows) if index not in reasons),
-        tuple(Dropped(rows[index], reasons[index]) for index in sorted(reasons)),
-    )
+def drop_duplicates(rows: Rows) -> None:
+    """Keep one row for each subject; `rows.records["of"]` then names the row that a dropped one repeats."""
+    indices = np.flatnonzero(rows.kept)
+    priority = np.array([_PRIORITY.index(place) for place in PLACES])[rows.records["split"][indices]]
+    order = indices[np.lexsort((indices, priority))]
+    records = rows.records[order]
+    kept, home = (_first(records[name]) for name in ("subject", "home"))
+    repeats = kept != np.arange(len(order))
+    elsewhere = ~repeats & (records["split"][home] != records["split"])
+    conflicts = repeats & (records["answer"][kept] != records["answer"])
+    of = np.where(elsewhere, home, kept)
+    rows.drop(np.sort(order[conflicts]), "conflicting_answer")
+    crosses = (repeats & ~conflicts | elsewhere) & (records["split"][of] != records["split"])
+    for place in ("test", "validation"):
+        found = crosses & (records["split"][of] == PLACES.index(place))
+        rows.drop(np.sort(order[found]), f"duplicate_of_{place}")
+        crosses &= ~found
+    dropped = repeats | elsewhere
+    rows.records["of"][order[dropped]] = order[of[dropped]]
+    rest = order[dropped & (rows.records["reason"][order] == 0)]
+    rows.drop(np.sort(rest), "duplicate")
 
 
-def _reason(kept: Candidate, other: Candidate, *, exact: bool) -> str:
-    answers = (answer_key(row.example.content, exact=exact) for row in (kept, other))
-    return "conflicting_answer" if len(set(answers)) > 1 else _duplicate(kept, other)
-
-
-def _duplicate(kept: Candidate, other: Candidate) -> str:
-    crosses = kept.split != other.split and kept.split in ("test", "validation")
-    return f"duplicate_of_{kept.split}" if crosses else "duplicate"
+def _first(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """[N] the place of the first row with the same key."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse])

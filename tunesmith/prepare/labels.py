@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from tunesmith.errors import DataError, Problem
 from tunesmith.types.conversation import Conversation, Message
 from tunesmith.types.preference import Labelled, Preference, Prompt, Row, Text
 
-__all__ = ["MOST_LABELS", "expand_system", "find_labels", "shared_system", "with_system"]
+__all__ = ["MOST_LABELS", "are_labels", "expand_system", "with_system"]
 
 MOST_LABELS = 200
 _PLACEHOLDER = "{labels}"
@@ -17,14 +17,12 @@ _PLACEHOLDER = "{labels}"
 Content = TypeVar("Content", Conversation, Preference, Labelled, Prompt, Text, Row)
 
 
-def find_labels(answers: Sequence[str]) -> tuple[str, ...]:
-    """The sorted distinct answers when this is classification, else ().
+def are_labels(distinct: int, rows: int) -> bool:
+    """Whether answers of which `distinct` differ, in `rows` rows, are labels.
 
-    It is when there are 2 to 200 distinct non-empty answers and each is given twice or more on average.
+    They are when 2 to 200 differ and each is given twice or more on average (and none is empty).
     """
-    distinct = set(answers)
-    repeats = 2 * len(distinct) <= len(answers)
-    return tuple(sorted(distinct)) if repeats and 2 <= len(distinct) <= MOST_LABELS and all(distinct) else ()
+    return 2 * distinct <= rows and 2 <= distinct <= MOST_LABELS
 
 
 def expand_system(system: str | None, labels: Sequence[str], distinct_answers: int) -> str | None:
@@ -59,12 +57,3 @@ def with_system(content: Content, system: str | None) -> Content:
         messages = messages[1:]
     opening = Message(role="system", content=system)
     return content.model_copy(update={field: (opening, *messages)})
-
-
-def shared_system(conversations: Iterable[Conversation]) -> str | None:
-    """The system prompt that all conversations open with, or None when they differ or have none."""
-    openings = {
-        conversation.messages[0].content if conversation.messages[0].role in ("system", "developer") else None
-        for conversation in conversations
-    }
-    return openings.pop() if len(openings) == 1 else None

@@ -20,6 +20,11 @@ class Problems:
         self.count = 0
         self._shown: list[Problem] = []
 
+    @property
+    def shown(self) -> tuple[Problem, ...]:
+        """The problems that are kept to be shown."""
+        return tuple(self._shown)
+
     def add(self, problem: Problem) -> None:
         """Note one problem."""
         self.count += 1
@@ -30,6 +35,11 @@ class Problems:
         """Note several problems."""
         for problem in problems:
             self.add(problem)
+
+    def merge(self, shown: Iterable[Problem], count: int) -> None:
+        """Note `count` problems found elsewhere, of which `shown` were kept."""
+        self.count += count
+        self._shown = [*self._shown, *shown][:SHOWN]
 
     @contextmanager
     def collecting(self, file: str | None = None, line: int | None = None, within: str = "") -> Iterator[None]:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tunesmith.errors import DataError, Problem
-from tunesmith.prepare.candidate import Candidate
+from tunesmith.errors import Problem
 from tunesmith.prepare.detect import choose_format
 from tunesmith.prepare.files import files_of
 from tunesmith.prepare.format import Format
@@ -15,11 +14,11 @@ from tunesmith.prepare.inputs import Input
 from tunesmith.prepare.problems import Problems
 from tunesmith.prepare.reader import read_table
 from tunesmith.prepare.table import Row
-from tunesmith.types.dataset import Example, SourceFile
+from tunesmith.types.dataset import Example
 from tunesmith.types.preference import Row as Content
 from tunesmith.types.recipe import SourceSpec
 
-__all__ = ["OpenSource", "Parsed", "find_sources", "open_sources", "parse_sources"]
+__all__ = ["OpenSource", "find_sources", "open_sources", "parse_sources"]
 
 
 class OpenSource(NamedTuple):
@@ -35,13 +34,6 @@ class OpenSource(NamedTuple):
     format: str
     form: Format
     rows: Iterable[Row]
-
-
-class Parsed(NamedTuple):
-    """All rows of all sources in order, and a description of each file."""
-
-    candidates: tuple[Candidate, ...]
-    files: tuple[SourceFile, ...]
 
 
 def find_sources(sources: tuple[SourceSpec, ...], base_dir: Path) -> tuple[Input, ...]:
@@ -100,34 +92,17 @@ def _contents(source: OpenSource, problems: Problems) -> Iterator[tuple[Row, Con
                 yield row, source.form.parse(row.fields)
 
 
-def parse_sources(opened: Sequence[OpenSource]) -> Parsed:
-    """Every row of every file as a candidate with its content; all rows are of one kind.
+def parse_sources(opened: Sequence[OpenSource]) -> tuple[Example, ...]:
+    """Every row of every file, all in memory: for small files.
 
     Raises:
         DataError: the problems of all files together, the first twenty shown and the others counted.
     """
     problems = Problems()
-    candidates: list[Candidate] = []
-    files: list[SourceFile] = []
+    examples: list[Example] = []
     for source in opened:
-        before = len(candidates)
         for row, content in _contents(source, problems):
             identity = content.content_digest()[:16]
-            example = Example(id=identity, source=source.file, line=row.line, content=content)
-            candidates.append(Candidate(example, source.spec.split))
-        rows = len(candidates) - before
-        files.append(SourceFile(path=source.file, digest=source.digest, format=source.format, rows=rows))
+            examples.append(Example(id=identity, source=source.file, line=row.line, content=content))
     problems.raise_if_any()
-    _refuse_a_mixture(candidates)
-    return Parsed(tuple(candidates), tuple(files))
-
-
-def _refuse_a_mixture(candidates: list[Candidate]) -> None:
-    """An objective trains on one kind of rows."""
-    first = candidates[0].example
-    for row in candidates:
-        shape = row.example.content.shape
-        if shape != first.content.shape:
-            message = f"holds {shape} rows, while {first.source} holds {first.content.shape} rows"
-            fix = "keep one kind of rows in prepare.sources; train the other kind with a recipe of its own"
-            raise DataError([Problem(message, file=row.example.source, line=row.example.line, fix=fix)])
+    return tuple(examples)

@@ -1,11 +1,15 @@
-"""Prepared datasets on disk: `home/datasets/<first 16 digits of the digest>/{manifest.json, <split>.jsonl}`."""
+"""Prepared datasets on disk: `home/datasets/<first 16 digits of the digest>/`.
+
+It holds `manifest.json`, `<split>.jsonl` for each split, `dropped.jsonl` and `findings.jsonl`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +29,7 @@ __all__ = [
     "load_dataset",
     "load_folder",
     "save_dataset",
+    "write_dataset",
 ]
 
 DROPPED_FILE = "dropped.jsonl"
@@ -120,23 +125,37 @@ def load_folder(path: Path, *, check: bool = False) -> StoredDataset:
         raise _damaged(path / _MANIFEST, f"cannot be read ({error.error_count()} faults)") from None
     for split in manifest.splits if check else ():
         _check_split(manifest, path, split)
+    for name, expected in manifest.file_digests.items() if check else ():
+        if not (path / name).is_file():
+            raise _damaged(path / name, "is missing")
+        if digest_file(path / name) != expected:
+            raise _damaged(path / name, "is not what was stored")
     return StoredDataset(manifest, path)
 
 
 def save_dataset(
-    home: Path, manifest: DatasetManifest, examples: Mapping[SplitName, Sequence[Example]]
+    home: Path, manifest: DatasetManifest, examples: Mapping[SplitName, Iterable[Example]]
 ) -> StoredDataset:
-    """Write the dataset into a temporary folder and rename it into place; `split_digests` is filled in.
+    """Write the dataset of these examples; see `write_dataset`."""
+    lines = {f"{split}.jsonl": map(_line, examples[split]) for split in manifest.splits}
+    return write_dataset(home, manifest, lines)
 
-    A dataset that another process stored meanwhile under the same digest is kept and returned.
+
+def write_dataset(home: Path, manifest: DatasetManifest, files: Mapping[str, Iterable[bytes]]) -> StoredDataset:
+    """Write the lines of each file into a temporary folder and rename it into place; the manifest's digests of files
+    are filled in.
+
+    A dataset that another process stored meanwhile under the same digest is kept and returned. When a file cannot be
+    written (OSError), nothing is left.
     """
     path = dataset_path(home, manifest.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        digests = {split: _write_split(temporary / f"{split}.jsonl", examples[split]) for split in manifest.splits}
-        complete = manifest.model_copy(update={"split_digests": digests})
-        _write(temporary / _MANIFEST, complete.model_dump_json(indent=2) + "\n")
+        digests = {name: _write(temporary / name, lines) for name, lines in files.items()}
+        of_splits = {split: digests.pop(f"{split}.jsonl") for split in manifest.splits}
+        complete = manifest.model_copy(update={"split_digests": of_splits, "file_digests": digests})
+        _write(temporary / _MANIFEST, [complete.model_dump_json(indent=2).encode() + b"\n"])
         temporary.chmod(0o755)
         try:
             temporary.rename(path)
@@ -149,16 +168,20 @@ def save_dataset(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_split(path: Path, examples: Sequence[Example]) -> str:
-    _write(path, "".join(f"{example.model_dump_json()}\n" for example in examples))
-    return digest_file(path)
+def _line(example: Example) -> bytes:
+    return example.model_dump_json().encode() + b"\n"
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
+def _write(path: Path, lines: Iterable[bytes]) -> str:
+    """Write lines so that they are on the disk; SHA-256 of the file."""
+    running = hashlib.sha256()
+    with path.open("wb") as stream:
+        for line in lines:
+            running.update(line)
+            stream.write(line)
         stream.flush()
         os.fsync(stream.fileno())
+    return running.hexdigest()
 
 
 def _check_split(manifest: DatasetManifest, path: Path, split: SplitName) -> None:

@@ -15,13 +15,15 @@ Item = TypeVar("Item")
 class TrainingPlan(NamedTuple):
     """(rows, batch size, epochs, seed) -> the row indices of every step. No sampler state exists.
 
-    Each epoch is an independent permutation; its last step holds what is left over.
+    Each epoch is an independent permutation, or the stored order when the dataset is `ordered` (a curriculum); its last
+    step holds what is left over.
     """
 
     rows: int
     batch_size: int
     epochs: int
     seed: int
+    ordered: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
@@ -36,7 +38,8 @@ class TrainingPlan(NamedTuple):
     def indices(self, step: int) -> tuple[int, ...]:
         """Row indices of `step` (counted from 0)."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+        shuffled = np.random.default_rng((self.seed, epoch)).permutation
+        order = np.arange(self.rows) if self.ordered else shuffled(self.rows)
         return tuple(int(i) for i in order[place * self.batch_size : (place + 1) * self.batch_size])
 
     def ends_epoch(self, step: int) -> bool:

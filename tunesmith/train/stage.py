@@ -154,7 +154,8 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     attention.register()
     progress.say(f"loading {given.base.name} in {placement}")
     model = given.shared.base(given.base.path, placement, replaced=method.replaces_base)
-    plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed)
+    ordered = given.dataset.manifest.ordered
+    plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed, ordered)
     first = [groups[index] for index in plan.indices(0)]
     start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
     groups, validation = (behind(method.virtual_ids(), part) for part in (groups, validation))

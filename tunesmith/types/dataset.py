@@ -12,12 +12,15 @@ from tunesmith.types.preference import Labelled, Row
 
 __all__ = [
     "SPLITS",
+    "UNDIVIDED",
+    "Account",
     "Check",
     "DatasetManifest",
     "Drop",
     "DroppedRow",
     "Example",
     "Ledger",
+    "Place",
     "RenderingProof",
     "RowFinding",
     "SourceFile",
@@ -27,6 +30,11 @@ __all__ = [
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+Place = Literal["train", "validation", "test", "undivided"]
+"""Where a row stands in the ledger: in a split, or dropped before it had one."""
+
+UNDIVIDED: Literal["undivided"] = "undivided"
 
 
 class Example(Value):
@@ -86,7 +94,7 @@ class Drop(Value):
     where: tuple[str, ...] = ()
 
 
-class Ledger(Value):
+class Account(Value):
     """rows_in = rows_used + rows of all drops, and the same in tokens; it cannot be built unbalanced."""
 
     rows_in: int
@@ -96,7 +104,7 @@ class Ledger(Value):
     drops: tuple[Drop, ...] = ()
 
     @model_validator(mode="after")
-    def _balances(self) -> Ledger:
+    def _balances(self) -> Account:
         rows = self.rows_used + sum(drop.rows for drop in self.drops)
         tokens = self.tokens_used + sum(drop.tokens for drop in self.drops)
         if rows != self.rows_in or tokens != self.tokens_in:
@@ -104,6 +112,29 @@ class Ledger(Value):
                 f"ledger does not balance: rows {self.rows_in} in, {rows} accounted for; "
                 f"tokens {self.tokens_in} in, {tokens} accounted for"
             )
+        return self
+
+
+class Ledger(Account):
+    """The account of all rows, and of the rows of each source and of each split.
+
+    `undivided` are rows that were dropped before they had a split. Rows that training sees more than once (rare classes
+    that are oversampled) count once in `rows_used`; their repetitions are `rows_repeated`.
+    """
+
+    sources: dict[str, Account] = {}
+    splits: dict[Place, Account] = {}
+    rows_repeated: int = 0
+    tokens_repeated: int = 0
+
+    @model_validator(mode="after")
+    def _parts_add_up(self) -> Ledger:
+        for name, parts in (("sources", self.sources), ("splits", self.splits)):
+            for field in ("rows_in", "rows_used", "tokens_in", "tokens_used"):
+                total = sum(getattr(part, field) for part in parts.values())
+                if parts and total != getattr(self, field):
+                    whole = getattr(self, field)
+                    raise ValueError(f"ledger does not balance: {field} of all {name} is {total}, not {whole}")
         return self
 
 
@@ -158,8 +189,9 @@ class SplitStatistics(Value):
 class DatasetManifest(Value):
     """Everything known about a prepared dataset. `digest` addresses it under home/datasets.
 
-    `split_digests` are the SHA-256 of the splits' files, by which a damaged dataset is noticed. `shape` is the kind of
-    all its rows.
+    `split_digests` are the SHA-256 of the splits' files, by which a damaged dataset is noticed, and `file_digests`
+    those of the other files (`dropped.jsonl`, `findings.jsonl`). `shape` is the kind of all its rows. `findings`
+    counts what each step found, by kind. `ordered` training rows are seen in their stored order in every epoch.
     """
 
     digest: str
@@ -170,4 +202,7 @@ class DatasetManifest(Value):
     proof: RenderingProof
     system_prompt: str | None = None
     labels: tuple[str, ...] = ()
+    findings: dict[str, dict[str, int]] = {}
+    ordered: bool = False
     split_digests: dict[SplitName, str] = {}
+    file_digests: dict[str, str] = {}

@@ -6,17 +6,20 @@ checked against the plugin's option class by `tunesmith.recipes`, so an unknown 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import SplitName
+from tunesmith.types.fields import Fraction, PluginSpec, Positive
+from tunesmith.types.preparation import ColumnMapping, MixSpec, PrepareSpec, SourceSpec, SplitSpec, TimeSpec
 
 __all__ = [
     "ColumnMapping",
     "EvaluateSpec",
     "GateSpec",
+    "MixSpec",
     "ModelSpec",
     "ParallelSpec",
     "PluginSpec",
@@ -26,26 +29,14 @@ __all__ = [
     "RopeSpec",
     "SourceSpec",
     "SplitSpec",
+    "TimeSpec",
     "TrainSpec",
     "TreeAttention",
 ]
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Precision = Literal["auto", "float32", "bfloat16"]
 TreeAttention = Literal["auto", "segments", "dense", "flex"]
-
-
-class PluginSpec(Value, extra="allow"):
-    """A plugin's name and its options, for example `{name: lora, rank: 16}`."""
-
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All fields but `name`."""
-        return dict(self.model_extra or {})
 
 
 class RopeSpec(Value):
@@ -77,73 +68,6 @@ class ModelSpec(Value):
         if len(set(self.new_tokens)) != len(self.new_tokens):
             raise ValueError("new_tokens names a token twice")
         return self
-
-
-class ColumnMapping(Value):
-    """Which columns of a row hold the prompt, the completion and (optionally) the system prompt.
-
-    A column may lie deeper (`userInput.text`). `prompt` may be made of several, `"{question}\\nA: {choice0}"`; several
-    `completion` columns, `[intents, slots]`, are answered as one JSON object.
-    """
-
-    prompt: str
-    completion: str | Annotated[tuple[str, ...], Field(min_length=1)]
-    system: str | None = None
-
-
-class SourceSpec(Value):
-    """One input: a file, a folder or a glob, relative to the recipe, `-` (standard input) or an fsspec address.
-
-    `split: auto` lets the split step place its rows. `encoding` is that of a text file that is not UTF-8, such as
-    `cp1252`. `part` takes only that list of rows of a file that holds several. `unit` is what makes a row of a plain
-    text: a paragraph (the default; empty lines divide them), a line, or the whole document.
-    """
-
-    path: str
-    format: str = "auto"
-    columns: ColumnMapping | None = None
-    encoding: str | None = None
-    part: str | None = None
-    unit: Literal["paragraph", "line", "document"] | None = None
-    split: Literal["auto", "train", "validation", "test"] = "auto"
-
-
-class SplitSpec(Value):
-    """How rows of `split: auto` sources are divided; the rest is training data.
-
-    `stratify: auto` divides each answer's rows in the same proportion when answers repeat (classification).
-    """
-
-    validation: Fraction = 0.1
-    test: Fraction = 0.1
-    stratify: Literal["auto", "yes", "no"] = "auto"
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _leaves_training_rows(self) -> SplitSpec:
-        if self.validation + self.test >= 1.0:
-            raise ValueError("validation + test must be below 1.0 so that training rows remain")
-        return self
-
-
-class PrepareSpec(Value):
-    """Data in, dataset out.
-
-    `system` replaces the rows' system prompt; `{labels}` in it stands for the sorted distinct answers of the training
-    rows.
-    `deduplicate: normalised` compares prompts and answers after case folding, Unicode NFKC and white-space
-    collapse; a duplicate over a split border is dropped from the training side. `max_drop_rate` stops the run
-    when a larger share of the rows is dropped.
-    `steps` clean, check and drop rows, in this order, after they are read and before `system` is put in front.
-    """
-
-    sources: tuple[SourceSpec, ...] = Field(min_length=1)
-    steps: tuple[PluginSpec, ...] = ()
-    system: str | None = None
-    split: SplitSpec = SplitSpec()
-    deduplicate: Literal["off", "exact", "normalised"] = "normalised"
-    max_tokens: int = Field(default=1024, ge=8)
-    max_drop_rate: Fraction = 0.1
 
 
 class ParallelSpec(Value):
