@@ -34,6 +34,8 @@ def eval_texts(paths: tuple[str, ...], folder: Path) -> Iterator[EvalText]:
         DataError: a file cannot be read.
     """
     for file in eval_files(paths, folder):
-        for candidate in parse_sources(open_sources([file])).candidates:
-            content = candidate.example.content
-            yield EvalText(candidate.where, question(content) or spoken(content), (*answers(content), "")[0])
+        for example in parse_sources(open_sources([file])):
+            content = example.content
+            yield EvalText(
+                f"{example.source}:{example.line}", question(content) or spoken(content), (*answers(content), "")[0]
+            )

@@ -70,7 +70,7 @@ def read(rows: Rows, sources: Sequence[OpenSource], passes: Sequence[Pass], how:
         chunks = _raw_chunks(sources, rows, problems) if number == 0 else _stored_chunks(rows.lines, rows.records)
         last = work.finish if number == len(passes) - 1 else None
         own = replace(work, steps=each.steps, measure=each.judge[1] if each.judge else None, finish=last)
-        results = carrier.workers.results(own, chunks)
+        results = carrier.workers.results(own, chunks, carrier.folder)
         _carry(rows, results, ("measuring" if number else "reading", problems), carrier)
         problems.raise_if_any()
         if each.judge:
@@ -81,9 +81,8 @@ def read(rows: Rows, sources: Sequence[OpenSource], passes: Sequence[Pass], how:
 def finish(rows: Rows, work: Work, carrier: Carrier) -> None:
     """Render every row. Raises DataError when a row is refused for its length."""
     problems = Problems()
-    _carry(
-        rows, carrier.workers.results(work, _stored_chunks(rows.lines, rows.records)), ("rendering", problems), carrier
-    )
+    results = carrier.workers.results(work, _stored_chunks(rows.lines, rows.records), carrier.folder)
+    _carry(rows, results, ("rendering", problems), carrier)
     problems.raise_if_any()
 
 

@@ -119,7 +119,7 @@ def prepare(
     files = find_sources(tracked.sources, base_dir)
     workers = workers or Workers(usual_processes(sum(map(_size, files))))
     sources = open_sources(files)
-    with scratch_folder(home) as folder, closing(Rows(folder, _names(sources))) as rows:
+    with scratch_folder(home) as folder, closing(workers), closing(Rows(folder, _names(sources))) as rows:
         work = Work(_keys(tracked), base_dir)
         given = _Given(tracked, sources, renderer, work, Carrier(workers, folder, progress))
         _render(given, rows)
