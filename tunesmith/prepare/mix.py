@@ -81,10 +81,9 @@ def _ranked(rows: Rows, indices: Indices, seed: int) -> Indices:
 
 def _wanted(counts: list[int], specs: Sequence[SourceSpec], mix: MixSpec) -> list[int]:
     """Training rows that each source is to give."""
-    general = [spec.general for spec in specs]
+    general, weights = [spec.general for spec in specs], [spec.weight or 0.0 for spec in specs]
     if mix.general is not None:
         return _with_general(counts, general, mix.general)
-    weights = [spec.weight or 0.0 for spec in specs]
     if not any(weights):
         return counts
     for count, spec in zip(counts, specs, strict=True):
