@@ -17,8 +17,8 @@ from tunesmith.cli.main import app
 from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
-    "run", "prepare", "train", "tune", "evaluate", "gate", "release", "serve", "chat", "runs", "graders", "distill",
-    "models", "merge", "plugins", "doctor", "drill", "demo",
+    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "chat", "runs", "graders",
+    "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")
 RECIPE = "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"
@@ -62,9 +62,12 @@ def call(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+OF_DATA = ("data ls", "data show", "data diff", "data export", "data verify")
+
+
+@pytest.mark.parametrize("command", [*(each for each in COMMANDS if each != "data"), *OF_DATA])
 def test_every_command_explains_itself(command):
-    result = call(command, "--help")
+    result = call(*command.split(), "--help")
     assert result.exit_code == 0
     assert "--json" in result.stdout
     assert "Usage" in result.stdout

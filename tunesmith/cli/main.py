@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 from tunesmith import __version__
 from tunesmith.cli import (
     chat,
+    data,
     demo,
     distill,
     doctor,
@@ -37,6 +39,7 @@ __all__ = ["app", "main"]
 _COMMANDS = (
     run,
     prepare,
+    data,
     train,
     tune,
     evaluate,
@@ -56,6 +59,11 @@ _COMMANDS = (
 )
 
 
+def _name(module: ModuleType) -> str:
+    """A command is called as its file is."""
+    return module.__name__.rpartition(".")[2]
+
+
 class _Guarded(TyperGroup):
     """Turns every failure into a short explanation and an exit code, and lets `--debug` stand anywhere."""
 
@@ -66,7 +74,7 @@ class _Guarded(TyperGroup):
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.commands)
+        return [_name(module) for module in _COMMANDS]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -110,7 +118,10 @@ def _options(
 
 
 for _command in _COMMANDS:
-    app.command(name=_command.__name__.rpartition(".")[2])(_command.command)
+    if hasattr(_command, "app"):  # a command with commands of its own
+        app.add_typer(_command.app, name=_name(_command))
+    else:
+        app.command(name=_name(_command))(_command.command)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.errors import NotFound, nearest
-from tunesmith.store.datasets import StoredDataset, load_dataset, load_folder
+from tunesmith.store.datasets import StoredDataset, load_folder
 
 __all__ = ["all_datasets", "find_dataset"]
 
@@ -18,8 +18,10 @@ def all_datasets(home: Path) -> Iterator[StoredDataset]:
         yield load_folder(folder)
 
 
-def find_dataset(home: Path, name: str) -> StoredDataset:
+def find_dataset(home: Path, name: str, *, check: bool = True) -> StoredDataset:
     """The dataset whose digest begins with `name`, or that lies in the folder `name` (an exported one).
+
+    With `check` the bytes of its splits are compared with its manifest.
 
     Raises:
         NotFound: there is none, or `name` is the beginning of several.
@@ -27,11 +29,11 @@ def find_dataset(home: Path, name: str) -> StoredDataset:
     """
     folder = Path(name)
     if (folder / "manifest.json").is_file():
-        return load_folder(folder, check=True)
+        return load_folder(folder, check=check)
     there = sorted(path.parent.name for path in (home / "datasets").glob("[!.]*/manifest.json"))
     matching = [each for each in there if each.startswith(name[:16])] if name else []
     if len(matching) == 1:
-        return load_dataset(home, name if len(name) >= 16 else matching[0])
+        return load_folder(home / "datasets" / matching[0], check=check)
     if matching:
         raise NotFound(
             f"{name!r} is the beginning of {len(matching)} datasets.", hint=f"They are: {', '.join(matching)}"
