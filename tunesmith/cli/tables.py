@@ -139,6 +139,8 @@ def ledger_lines(manifest: DatasetManifest) -> Iterable[str]:
     for drop in ledger.drops:
         where = f" ({', '.join(drop.where)})" if drop.where else ""
         yield f"  {drop.rows:,} rows, {drop.tokens:,} tokens: {drop.reason}{where}"
+    for source, part in ledger.sources.items() if len(ledger.sources) > 1 else ():
+        yield f"  of {source}: {part.rows_in:,} rows read, {part.rows_used:,} used"
     held = sum(check.passed for check in manifest.proof.checks)
     yield f"rendering: {held} of {len(manifest.proof.checks)} checks held (training = evaluation = serving)"
 

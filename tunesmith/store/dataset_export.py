@@ -73,6 +73,7 @@ def verify_dataset(dataset: StoredDataset) -> tuple[FileCheck, ...]:
     """
     manifest, folder = dataset.manifest, dataset.path
     checks = [_bytes(folder / f"{split}.jsonl", manifest.split_digests.get(split, "")) for split in manifest.splits]
+    checks += [_bytes(folder / name, digest) for name, digest in manifest.file_digests.items()]
     checks += [_rows(dataset, split) for split in manifest.splits]
     if (folder / "dropped.jsonl").is_file():
         checks.append(_dropped(dataset))

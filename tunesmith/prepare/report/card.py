@@ -97,6 +97,12 @@ def _treatment(facts: DataFacts) -> Iterable[str]:
         rows = [(name(drop.reason), f"{drop.rows:,}", f"{drop.tokens:,}") for drop in ledger.drops]
         yield table(("Because", "Rows", "Tokens"), rows)
         yield "Each of these rows stands in dropped.jsonl with its reason and place."
+    if len(ledger.sources) > 1:
+        parts = [
+            (source, f"{part.rows_in:,}", f"{part.rows_used:,}", f"{part.rows_in - part.rows_used:,}")
+            for source, part in ledger.sources.items()
+        ]
+        yield table(("Source", "Rows in", "Used", "Left out"), parts)
 
 
 def _trust(facts: DataFacts) -> Iterable[str]:
