@@ -14,10 +14,10 @@ from tunesmith.cli.main import app
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, flags=re.S) for line in block.splitlines()]
-WORDS = (
+SAYING = (
     "account balance branch bridge candle copper driver engine forest garden hammer island jacket kitten ladder market "
     "needle orange pencil quartz rabbit saddle tunnel umbrella velvet window yellow zipper"
-).split()
+)
 TOPICS = ("card", "refund", "login", "invoice")
 
 
@@ -33,7 +33,7 @@ def test_the_guide_works_from_top_to_bottom(tmp_path, monkeypatch, tiny):
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     draw = random.Random(0)
-    rows = [f"{topic} {' '.join(draw.sample(WORDS, 8))},{topic}" for topic in TOPICS for _ in range(10)]
+    rows = [f"{topic} {' '.join(draw.sample(SAYING.split(), 8))},{topic}" for topic in TOPICS for _ in range(10)]
     error = "the app shows an error page whenever I open the statement of last month"
     rows += [f"{error},login", f"{error} again,login", "write to ann.lee@example.org about my invoice,invoice"]
     Path("tickets.csv").write_text("\n".join(["text,team", *rows]) + "\n")
