@@ -24,6 +24,7 @@ FOLDERS = (
     "tunesmith.engine.backends",
     "tunesmith.prepare.formats",
     "tunesmith.prepare.steps",
+    "tunesmith.prepare.augment",
     "tunesmith.train.objectives",
     "tunesmith.train.trackers",
     "tunesmith.evaluate.metrics",

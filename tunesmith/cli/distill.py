@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +32,7 @@ def command(
     """
     import asyncio
 
+    from tunesmith.cli.server_process import model_server
     from tunesmith.documents import read_document
     from tunesmith.errors import EvaluationError
     from tunesmith.grade.grader import load_grader
@@ -41,19 +41,8 @@ def command(
     settings = read_settings()
     asked = _asked(prompts)
     quality = Quality(load_grader(read_document(grader).data) if grader else None, at_least)
-    model, _, url = teacher.partition("@http")
-    if not url:
-        from tunesmith.cli.server_process import running_server
-        from tunesmith.release.registry import Registry
-
-        registry = Registry(settings.home)
-        registry.get(teacher)  # says at once, with the nearest match, when there is no such release
-        registry.close()
-        server: Any = running_server(settings.home)
-    else:
-        server = nullcontext(f"http{url}")
-    with server as address:
-        taught = asyncio.run(_answers(address if url else f"{address}/v1", model, asked, quality))
+    with model_server(teacher, settings.home) as (address, model):
+        taught = asyncio.run(_answers(address, model, asked, quality))
     if not taught.rows:
         raise EvaluationError(f"Not one of {len(asked)} answers was kept: {taught.ledger}. {taught.complaint}")
     out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in taught.rows), encoding="utf-8")

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from tunesmith import __version__
 from tunesmith.cli import (
+    augment,
     chat,
     data,
     demo,
@@ -49,6 +50,7 @@ _COMMANDS = (
     chat,
     runs,
     graders,
+    augment,
     distill,
     models,
     merge,

@@ -16,7 +16,7 @@ from typing import IO
 
 from tunesmith.errors import EngineError
 
-__all__ = ["running_server"]
+__all__ = ["model_server", "running_server"]
 
 _START_SECONDS = 180.0
 _SERVE = (sys.executable, "-m", "tunesmith.cli.main", "serve", "--port")
@@ -50,6 +50,25 @@ def running_server(home: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def model_server(model: str, home: Path) -> Iterator[tuple[str, str]]:
+    """(address ending in /v1, model name) of `MODEL@URL`, or of a release, served for as long as it is needed.
+
+    Raises NotFound with the nearest match when there is no such release.
+    """
+    name, _, url = model.partition("@http")
+    if url:
+        yield f"http{url}", name
+        return
+    from tunesmith.release.registry import Registry
+
+    registry = Registry(home)
+    registry.get(model)
+    registry.close()
+    with running_server(home) as address:
+        yield f"{address}/v1", model
 
 
 def _free_port() -> int:

@@ -1,0 +1,5 @@
+"""prepare/augment."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
