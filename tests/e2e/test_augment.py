@@ -56,9 +56,18 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Counted]]:
 
 
 def start(source: Path, out: Path, url: str) -> subprocess.Popen[str]:
-    arguments = ["augment", str(source), "--out", str(out), "--way", "paraphrase", "--teacher", f"base@{url}"]
+    arguments = [
+        "augment",
+        str(source),
+        "--out",
+        str(out),
+        "--way",
+        "{name: paraphrase, least: 0, most: 1}",
+        "--teacher",
+        f"base@{url}",
+    ]
     return subprocess.Popen(
-        [sys.executable, "-m", "tunesmith.cli.main", *arguments, "--similarity", "0-1", "--json"],
+        [sys.executable, "-m", "tunesmith.cli.main", *arguments, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

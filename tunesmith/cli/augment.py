@@ -27,9 +27,7 @@ def command(
     out: Annotated[Path, typer.Option(help="The JSONL file of chat rows to write: the given rows and the new ones.")],
     way: Annotated[list[str], typer.Option(help="NAME, or {name: NAME, option: value, count: 2}; repeatable.")],
     teacher: Annotated[str | None, typer.Option(help="A release, or MODEL@URL of an OpenAI-compatible server.")] = None,
-    grader: Annotated[Path | None, typer.Option(help="Keep only answers this grader (YAML, JSON) accepts.")] = None,
-    at_least: Annotated[float, typer.Option(help="The lowest grade to keep.")] = 1.0,
-    similarity: Annotated[str, typer.Option(help="LEAST-MOST likeness of a new text and its parent's.")] = "0.1-0.95",
+    grader: Annotated[str | None, typer.Option(help="FILE or FILE@LEAST: keep what it gives that grade or 1.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make new rows of given ones: paraphrases, variations, typos, synthetic rows.
@@ -47,7 +45,7 @@ def command(
     ways = _ways(way)
     sources, steps = _recipe(source) if source.suffix in (".yaml", ".yml") else ((SourceSpec(path=source.name),), ())
     parents = _parents(sources, source.parent)
-    checks = Checks(_band(similarity), steps, _accept(grader) if grader else None, at_least)
+    checks = Checks(steps, *_accepted(grader)) if grader else Checks(steps)
     with _server(teacher) as found:
         made, asked, remembered = asyncio.run(_augment(parents, ways, found, checks, out))
     if not made.rows:
@@ -81,21 +79,6 @@ def _ways(given: Sequence[str]) -> dict[str, tuple[Way, int]]:
             raise RecipeError([Problem(f"count is {count!r}", field="--way", fix="write a whole number from 1")])
         ways[name] = (load_way(name, options), count)
     return ways
-
-
-def _band(text: str) -> Any:
-    from pydantic import ValidationError
-
-    from tunesmith.errors import Problem, RecipeError
-    from tunesmith.prepare.augmenting import Band
-
-    least, _, most = text.partition("-")
-    try:
-        return Band.model_validate({"least": least, "most": most})
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        fix = "write two numbers from 0 to 1, such as 0.1-0.95"
-        raise RecipeError([Problem(f"{text!r}: {message}", field="--similarity", fix=fix)]) from None
 
 
 def _parents(sources: tuple[SourceSpec, ...], folder: Path) -> list[Parent]:
@@ -134,17 +117,25 @@ def _server(teacher: str | None) -> AbstractContextManager[Any]:
     return model_server(teacher, read_settings().home) if teacher else nullcontext(None)
 
 
-def _accept(path: Path) -> Any:
+def _accepted(grader: str) -> tuple[Any, float]:
+    """What grades rows by the grader `FILE` or `FILE@LEAST`, and the least grade."""
     from tunesmith.documents import read_document
+    from tunesmith.errors import Problem, RecipeError
     from tunesmith.grade.grader import Answered, Sample, load_grader
 
-    grader = load_grader(read_document(path).data)
+    path, _, least = grader.partition("@")
+    try:
+        at_least = float(least or 1)
+    except ValueError:
+        problem = Problem(f"{least!r} is no grade", field="--grader", fix="write FILE@0.5, for example")
+        raise RecipeError([problem]) from None
+    found = load_grader(read_document(Path(path)).data)
 
     async def accept(rows: Sequence[Conversation]) -> list[float | None]:
         answers = [Answered(Sample(output_text=row.reference), _item(row)) for row in rows]
-        return [grade.score for grade in await grader.grade(answers)]
+        return [grade.score for grade in await found.grade(answers)]
 
-    return accept
+    return accept, at_least
 
 
 def _item(row: Conversation) -> dict[str, Any]:

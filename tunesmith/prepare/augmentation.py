@@ -10,6 +10,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+from pydantic import Field, model_validator
+
 from tunesmith.prepare.shingles import jaccard, shingles
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation, Message
@@ -66,10 +68,22 @@ class Drawing(NamedTuple):
 
 
 class Way(Value):
-    """A way to make rows; `model` says whether it asks one, `side` which text it changes."""
+    """A way to make rows; `model` says whether it asks one, `side` which text it changes.
+
+    `least` and `most` bound the similarity (Jaccard, of character trigrams) of the new text and its parent's: with less
+    it says something else, with more it says nothing new.
+    """
 
     model: ClassVar[bool] = True
     side: Side = "input"
+    least: float = Field(default=0.1, ge=0.0, le=1.0)
+    most: float = Field(default=0.95, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _is_a_band(self) -> Way:
+        if self.least > self.most:
+            raise ValueError(f"least ({self.least}) is above most ({self.most})")
+        return self
 
     @abstractmethod
     async def make(self, row: Conversation, drawing: Drawing) -> Conversation:

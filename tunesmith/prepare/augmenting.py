@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from tunesmith import plugins
 from tunesmith.errors import NotFound, Problem, RecipeError, TunesmithError, nearest
@@ -17,31 +17,15 @@ from tunesmith.prepare.content import answer_key, subject_key
 from tunesmith.prepare.families import FAMILY, PARENT, family
 from tunesmith.prepare.step import Outcome
 from tunesmith.progress import Progress
-from tunesmith.types.base import Value, digest_json
+from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Conversation
 from tunesmith.types.preference import Row
 
-__all__ = ["FOLDER", "Augmented", "Band", "Checks", "Parent", "augment", "load_way"]
+__all__ = ["FOLDER", "Augmented", "Checks", "Parent", "augment", "load_way"]
 
 FOLDER = "tunesmith.prepare.augment"
 
 Accept = Callable[[Sequence[Conversation]], Awaitable[Sequence[float | None]]]
-
-
-class Band(Value):
-    """How alike a new text and its parent's must be: too little and it says something else, too much nothing new.
-
-    Jaccard similarity of character trigrams.
-    """
-
-    least: float = Field(default=0.1, ge=0.0, le=1.0)
-    most: float = Field(default=0.95, ge=0.0, le=1.0)
-
-    @model_validator(mode="after")
-    def _is_a_band(self) -> Band:
-        if self.least >= self.most:
-            raise ValueError(f"least ({self.least}) must be below most ({self.most})")
-        return self
 
 
 class Parent(NamedTuple):
@@ -52,9 +36,8 @@ class Parent(NamedTuple):
 
 
 class Checks(NamedTuple):
-    """What a new row must pass: the band, the recipe's steps on rows, and a judge's grade (None: unscored)."""
+    """What a new row must pass besides its way's band: the recipe's steps on rows, a judge's grade (None: unscored)."""
 
-    band: Band = Band()
     steps: Sequence[Callable[[Row], Outcome]] = ()
     accept: Accept | None = None
     at_least: float = 1.0
@@ -82,7 +65,7 @@ def load_way(name: str, options: Mapping[str, Any]) -> Way:
     except ValidationError as error:
         problems = []
         for detail in error.errors():
-            field = ".".join(map(str, detail["loc"]))
+            field = ".".join(map(str, detail["loc"])) or "least"
             close = nearest(field, kind.model_fields)
             fix = f"did you mean {close!r}? " if close and close != field else ""
             known = f"{fix}options: {', '.join(kind.model_fields)}"
@@ -145,9 +128,9 @@ async def _made(parent: Parent, name: str, number: int, way: Way, ask: Ask) -> _
 
 def _checked(row: Conversation, parent: Parent, way: Way, checks: Checks) -> _Made:
     alike = similarity(parent.row, row, way.side)
-    if alike > checks.band.most:
+    if alike > way.most:
         return _Made(None, "too_similar")
-    if alike < checks.band.least:
+    if alike < way.least:
         return _Made(None, "too_different")
     current: Row = row
     for step in checks.steps:

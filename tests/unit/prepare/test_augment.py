@@ -19,7 +19,7 @@ from tunesmith.errors import NotFound, RecipeError
 from tunesmith.prepare.answer_cache import RememberedAnswers
 from tunesmith.prepare.augment.typos import Typos
 from tunesmith.prepare.augmentation import AskFailed, Drawing, Unmade, similarity, text_of
-from tunesmith.prepare.augmenting import FOLDER, Augmented, Band, Checks, Parent, augment, load_way
+from tunesmith.prepare.augmenting import FOLDER, Augmented, Checks, Parent, augment, load_way
 from tunesmith.prepare.families import family
 from tunesmith.prepare.steps.quality import Quality
 from tunesmith.progress import Silent
@@ -91,7 +91,7 @@ def test_rewritten_inputs_keep_the_answer_the_parent_and_its_family() -> None:
 )
 def test_what_each_way_makes(way: str, options: dict[str, Any], asks: int, input_: str, output: str) -> None:
     model = Model()
-    made = run([chat(ASKED)], {way: options}, model, Checks(Band(least=0.0, most=1.0)))
+    made = run([chat(ASKED)], {way: {**options, "least": 0.0, "most": 1.0}}, model)
     assert len(model.asked) == asks
     assert (text_of(made.rows[0], "input"), text_of(made.rows[0], "output")) == (input_, output)
 
@@ -242,7 +242,7 @@ def test_the_command(server: list[dict[str, Any]], tmp_path: Path) -> None:
     rows.write_text(f"prompt,completion\n{ASKED},activate\nWhere is my money now,lost\n")
     (tmp_path / "grader.yaml").write_text("type: string_check\nreference: activate\n")
     arguments = [str(rows), "--out", str(out), "--way", "paraphrase", "--way", "{name: typos, count: 2}"]
-    judged = ["--teacher", "big@http://t/v1", "--grader", str(tmp_path / "grader.yaml")]
+    judged = ["--teacher", "big@http://t/v1", "--grader", f"{tmp_path}/grader.yaml@0.5"]
     result = invoke(*arguments, *judged)
     assert result.exit_code == 0, result.stderr
     assert "2 rows; new ones: 3 below, 3 kept\n2 questions asked, 0 remembered" in result.stdout
@@ -265,7 +265,8 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     assert "needs a model to ask" in invoke(*start, "synonyms").stderr
     assert "did you mean 'rate'" in invoke(*start, "{name: typos, rat: 1}").stderr
     assert "count is 0" in invoke(*start, "{name: typos, count: 0}").stderr
-    assert "least (0.9) must be below most (0.2)" in invoke(*start, "typos", "--similarity", "0.9-0.2").stderr
+    assert "least (0.9) is above most (0.2)" in invoke(*start, "{name: typos, least: 0.9, most: 0.2}").stderr
+    assert "'high' is no grade" in invoke(*start, "typos", "--grader", "g.yaml@high").stderr
     assert "Not one new row was kept: {'nothing_to_change': 1}" in invoke(*start, "typos").stderr
     rows.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     (tmp_path / "rows.jsonl").write_bytes(rows.read_bytes())
