@@ -88,13 +88,13 @@ def _parents(sources: tuple[SourceSpec, ...], folder: Path) -> list[Parent]:
     from tunesmith.types.conversation import Conversation
 
     parents = []
-    for candidate in parse_sources(open_sources(find_sources(sources, folder))).candidates:
-        content = candidate.example.content
+    for example in parse_sources(open_sources(find_sources(sources, folder))):
+        content = example.content
         if not isinstance(content, Conversation):
             fix = "augment conversations (chat, prompt and completion, instruction, labelled rows)"
-            problem = Problem(f"holds {content.shape} rows", file=candidate.example.source, fix=fix)
+            problem = Problem(f"holds {content.shape} rows", file=example.source, fix=fix)
             raise DataError([problem])
-        parents.append(Parent(content, candidate.where))
+        parents.append(Parent(content, f"{example.source}:{example.line}"))
     return parents
 
 

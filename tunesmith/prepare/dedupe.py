@@ -11,6 +11,8 @@ training rows; within each of them the first row in file order. So a row shared 
 
 Data with several good answers to one prompt (sampled completions) needs `deduplicate: off`.
 
+What augmentation made of a row is left out as a duplicate of it where the row is in test or validation and it is not.
+
 Preferences and judged answers may share a prompt. Of those only rows about the very same answers are duplicates or
 contradict each other (by the table above); a prompt that a test or validation row has is still left out of training.
 """
@@ -35,6 +37,7 @@ def drop_duplicates(rows: Rows) -> None:
     order = indices[np.lexsort((indices, priority))]
     records = rows.records[order]
     kept, home = (_first(records[name]) for name in ("subject", "home"))
+    home = _with_families(home, records["family"])
     repeats = kept != np.arange(len(order))
     elsewhere = ~repeats & (records["split"][home] != records["split"])
     conflicts = repeats & (records["answer"][kept] != records["answer"])
@@ -49,6 +52,16 @@ def drop_duplicates(rows: Rows) -> None:
     rows.records["of"][order[dropped]] = order[of[dropped]]
     rest = order[dropped & (rows.records["reason"][order] == 0)]
     rows.drop(np.sort(rest), "duplicate")
+
+
+def _with_families(home: npt.NDArray[np.int64], families: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The homes, a row of an augmented family (not 0) being where the most protected row of its family is."""
+    marked = np.flatnonzero(families)
+    _, which = np.unique(families[marked], return_inverse=True)
+    best = np.full(len(marked), len(home), dtype=np.int64)
+    np.minimum.at(best, which, home[marked])
+    home[marked] = best[which]
+    return home
 
 
 def _first(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What prepare keeps in memory of a row while the row itself lies on disk: 92 bytes, whatever the row says.
+"""What prepare keeps in memory of a row while the row itself lies on disk: 100 bytes, whatever the row says.
 
 Texts become 64-bit keys: the first 8 bytes of a SHA-256. Two different texts share one with a chance of about
 n^2 / 2^65: 3e-8 for a million rows.
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tunesmith.errors import DataError, Problem
 from tunesmith.prepare.content import answer_key, prompt_key, subject_key
+from tunesmith.prepare.families import FAMILY
 from tunesmith.prepare.instant import instant
 from tunesmith.types.conversation import Rendered, Shape
 from tunesmith.types.dataset import SPLITS
@@ -47,6 +48,7 @@ RECORD = np.dtype(
         ("reference", np.uint64),  # the text of its answer
         ("system", np.uint64),  # the system prompt it opens with, 0: none
         ("group", np.uint64),  # the field it is split by, 0: none
+        ("family", np.uint64),  # the family that augmentation gave it, 0: none
         ("time", np.float64),  # seconds since 1970, nan: none
     ]
 )
@@ -87,6 +89,7 @@ def record_of(content: Row, rendered: Sequence[Rendered], keys: Keys) -> tuple[i
         key_of(conversation.reference),
         key_of(opening.content or "") if opening.role in ("system", "developer") else 0,
         key_of(_field(content, keys.group, "prepare.split.by")) if keys.group else 0,
+        key_of(content.metadata.get(FAMILY, "")),
         instant(_field(content, keys.time, "prepare.split.time.field"), keys.time) if keys.time else np.nan,
     )
 

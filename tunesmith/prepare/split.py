@@ -2,7 +2,7 @@
 
 Rows that belong together form one group and land in the same split: rows with the same prompt (compared as normalised
 text), with the same value of the field `by` (a conversation, a customer), rows that a step calls alike (near-duplicate
-clusters), and rows linked by any of these through others.
+clusters), rows that augmentation made of one another, and rows linked by any of these through others.
 
 By content, groups are ordered by a hash of the seed and their smallest prompt key. With stratification each answer's
 groups are divided in the same proportion, by cumulative rounding over the answers: after c of n rows,
@@ -67,6 +67,9 @@ def together(rows: Rows, indices: Numbers) -> Numbers:
     columns = [np.unique(records["prompt"], return_inverse=True)[1]]
     if records["group"].any():
         columns.append(np.unique(records["group"], return_inverse=True)[1])
+    if records["family"].any():
+        families = np.unique(records["family"], return_inverse=True)[1]
+        columns.append(np.where(records["family"] > 0, families, -1))
     columns += [groups[indices] for groups in rows.groups]
     return columns[0] if len(columns) == 1 else _connected(columns)
 

@@ -309,3 +309,20 @@ def test_new_rows_land_in_their_parents_split(run: Any, tmp_path: Path) -> None:
     assert all(len(names) == 1 for names in splits.values())
     assert counts["validation"] > 8
     assert counts["test"] > 8
+
+
+def test_what_was_made_of_test_rows_is_left_out_of_training(run: Any, tmp_path: Path) -> None:
+    source, out = tmp_path / "rows.jsonl", tmp_path / "more.jsonl"
+    rows = [json.dumps({"prompt": f"Question number {n} about my payments", "completion": "ok"}) for n in range(6)]
+    source.write_text("\n".join(rows))
+    assert invoke(str(source), "--out", str(out), "--way", "{name: typos, count: 3}").exit_code == 0
+    files = {"more.jsonl": out.read_text(), "held.jsonl": "\n".join(rows[:2])}
+    sources = [{"path": "more.jsonl", "split": "train"}, {"path": "held.jsonl", "split": "test"}]
+    dataset = run(files, sources=sources)
+    assert {drop.reason: drop.rows for drop in dataset.manifest.ledger.drops} == {"duplicate_of_test": 8}
+    assert len(list(dataset.examples("test"))) == 2
+    parents = {example.content.metadata.get("parent") for example in dataset.examples("train")}
+    assert parents == {None, *(f"rows.jsonl:{line}" for line in range(3, 7))}
+    sources = [{"path": "more.jsonl"}, {"path": "held.jsonl", "split": "test"}]
+    followed = run(files, sources=sources, deduplicate="off")
+    assert len(list(followed.examples("test"))) == 10  # both rows, their copies, and three of each
