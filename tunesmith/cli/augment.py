@@ -105,7 +105,7 @@ def _recipe(path: Path) -> tuple[tuple[SourceSpec, ...], tuple[Any, ...]]:
     from tunesmith.recipes import load_recipe
 
     spec = load_recipe(path).prepare
-    steps = (step for step in load_steps(spec.steps) if not isinstance(step, TableStep))
+    steps = (step for _, step in load_steps(spec.steps) if not isinstance(step, TableStep))
     sources = tuple(source for source in spec.sources if source.split in ("auto", "train"))
     return sources, tuple(step.open(path.parent) for step in steps)
 
