@@ -59,8 +59,9 @@ def write_rows(path: Path, count: int, texts: tuple[str, ...]) -> None:
             stream.write(json.dumps({"prompt": prompt, "completion": answer}, ensure_ascii=False) + "\n")
 
 
-def _prepare(source: Path, home: Path, processes: int) -> None:
+def _prepare(source: Path, home: Path, processes: int, *, words: bool) -> None:
     """What the measured process does."""
+    from bench.words import Words
     from tunesmith.models.template import Renderer
     from tunesmith.prepare.stage import prepare
     from tunesmith.prepare.workers import Workers
@@ -72,7 +73,7 @@ def _prepare(source: Path, home: Path, processes: int) -> None:
     )
     stored = prepare(
         spec,
-        renderer=Renderer(make_tiny_model(home / "tiny")),
+        renderer=Words() if words else Renderer(make_tiny_model(home / "tiny")),
         base_dir=source.parent,
         home=home,
         progress=_Timed(),
@@ -100,10 +101,10 @@ class _Timed:
         print(f"{time.monotonic() - self._start:8.1f} s  {text}", file=sys.stderr)
 
 
-def _measured(source: Path, processes: int) -> dict[str, object]:
+def _measured(source: Path, processes: int, *, words: bool) -> dict[str, object]:
     """Seconds and the peak of the resident memory of the process and its children, in megabytes."""
     with tempfile.TemporaryDirectory(dir=source.parent) as home:
-        command = [sys.executable, "-m", "bench.scale", "--child", str(source), home, str(processes)]
+        command = [sys.executable, "-m", "bench.scale", "--child", str(source), home, str(processes), str(int(words))]
         start, peak, largest = time.monotonic(), 0.0, 0.0
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         watched = psutil.Process(child.pid)
@@ -141,7 +142,7 @@ def _resident(process: psutil.Process) -> float:
 def main() -> None:
     """Measure each size with each number of processes and print one JSON line for each."""
     if sys.argv[1:2] == ["--child"]:
-        _prepare(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+        _prepare(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), words=sys.argv[5] == "1")
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="the folder with the real sets")
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument(
         "--scratch", type=Path, default=None, help="where the rows are written (default: a temporary folder)"
     )
+    parser.add_argument("--words", action="store_true", help="count words instead of rendering with a tokenizer")
     options = parser.parse_args()
     texts = texts_of(options.data)
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
@@ -157,7 +159,7 @@ def main() -> None:
             source = Path(folder) / f"rows-{count}.jsonl"
             write_rows(source, count, texts)
             for processes in options.processes:
-                found = _measured(source, processes)
+                found = _measured(source, processes, words=options.words)
                 print(
                     json.dumps(
                         {

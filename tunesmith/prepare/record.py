@@ -21,7 +21,7 @@ from tunesmith.types.conversation import Rendered, Shape
 from tunesmith.types.dataset import SPLITS
 from tunesmith.types.preference import Row
 
-__all__ = ["AUTO", "PLACES", "RECORD", "SHAPES", "Keys", "Records", "key_of", "record_of"]
+__all__ = ["AUTO", "PLACES", "RECORD", "SHAPES", "Keys", "Records", "early_record_of", "key_of", "record_of"]
 
 PLACES = (*SPLITS, "auto")
 """The splits a row can be in; its code is the place in this tuple."""
@@ -92,6 +92,11 @@ def record_of(content: Row, rendered: Sequence[Rendered], keys: Keys) -> tuple[i
         key_of(content.metadata.get(FAMILY, "")),
         instant(_field(content, keys.time, "prepare.split.time.field"), keys.time) if keys.time else np.nan,
     )
+
+
+def early_record_of(content: Row) -> tuple[int | float, ...]:
+    """As `record_of` before a row is finished: only what the labels are found by."""
+    return (0, 0, 0, 0, 0, 0, 0, key_of(content.conversations[0].reference), 0, 0, np.nan)
 
 
 def _field(content: Row, name: str, key: str) -> str:

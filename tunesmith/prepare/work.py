@@ -18,7 +18,7 @@ from tunesmith.prepare.format import Format
 from tunesmith.prepare.labels import with_system
 from tunesmith.prepare.length import LengthPolicy, fitted
 from tunesmith.prepare.problems import Problems
-from tunesmith.prepare.record import RECORD, SHAPES, Keys, Records, record_of
+from tunesmith.prepare.record import RECORD, SHAPES, Keys, Records, early_record_of, record_of
 from tunesmith.prepare.step import Finding, RowStep, TableStep
 from tunesmith.prepare.table import Row as RawRow
 from tunesmith.types.conversation import Conversation, Rendered
@@ -143,9 +143,9 @@ class Worker:
         identity = content.content_digest()[:16]
         sizes = tuple(len(each.token_ids) for each in rendered)
         changed = example.model_copy(update={"id": identity, "content": content, "sizes": sizes})
-        record = (*head, *record_of(content, rendered, self._work.keys))
+        figures = record_of(content, rendered, self._work.keys) if self._work.finish else early_record_of(content)
         done.lines.append(changed.model_dump_json().encode() + b"\n")
-        return record
+        return (*head, *figures)
 
     def _stepped(self, content: Row, index: int, done: Worked) -> tuple[Row, str]:
         for name, decide in self._steps:
