@@ -29,6 +29,7 @@ from tunesmith.models.device import resolve_device
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
 from tunesmith.prepare.reported import prepare_and_report
+from tunesmith.prepare.workers import Workers
 from tunesmith.progress import Progress, Quiet
 from tunesmith.recipes import effective, track, unread
 from tunesmith.release.stage import ADAPTER_FOLDER
@@ -74,11 +75,15 @@ class Outcome(Value):
     report_path: Path
 
 
-def prepare(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> StoredDataset:
-    """The dataset of `recipe`, whose source paths are relative to `folder`."""
+def prepare(
+    recipe: Recipe, folder: Path, settings: Settings, progress: Progress, workers: Workers | None = None
+) -> StoredDataset:
+    """The dataset of `recipe`, whose source paths are relative to `folder`; `workers` do not change its bytes."""
     base = resolve_base(recipe.model, settings.home, progress)
     renderer = Renderer(base.path)
-    return prepare_and_report(recipe, renderer=renderer, base_dir=folder, home=settings.home, progress=progress)
+    return prepare_and_report(
+        recipe, renderer=renderer, base_dir=folder, home=settings.home, progress=progress, workers=workers
+    )
 
 
 def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress, team: Team | None = None) -> RunRecord:

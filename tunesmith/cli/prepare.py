@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from tunesmith.prepare.workers import Workers
     from tunesmith.types.conversation import Rendered
 
 __all__ = ["command", "two_colours"]
@@ -25,6 +26,13 @@ def command(
     recipe: RecipePath,
     changes: Changes = None,
     show: Annotated[int, typer.Option("--show", min=0, help="Print this many training rows, token by token.")] = 0,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", min=1, help="Work on rows in so many processes; by default one, two for large data."
+        ),
+    ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Work on rows on the Ray cluster of RAY_ADDRESS.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read and check the rows, split them, prove their rendering.
@@ -35,7 +43,7 @@ def command(
     from tunesmith import pipeline
 
     progress = RichProgress()
-    stored = pipeline.prepare(checked, recipe.parent, settings, progress)
+    stored = pipeline.prepare(checked, recipe.parent, settings, progress, _workers(processes, ray=ray))
     if as_json:
         show_json(stored.manifest)
         return
@@ -62,6 +70,17 @@ def command(
         console.rule(style="dim")
         console.print(f"[{_TRAINED}]trained[/] and [{_UNTRAINED}]read only[/] tokens, divided by ·")
     console.print(f"next: tunesmith train {recipe}", markup=False)
+
+
+def _workers(processes: int | None, *, ray: bool) -> Workers | None:
+    """Who works on rows; None where nobody chose."""
+    if ray:
+        from tunesmith.prepare.on_ray import RayWorkers
+
+        return RayWorkers(processes or 2)
+    from tunesmith.prepare.workers import Workers
+
+    return Workers(processes) if processes else None
 
 
 def two_colours(rendered: Rendered, piece: Callable[[int], str]) -> Text:
