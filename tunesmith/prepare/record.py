@@ -53,6 +53,8 @@ RECORD = np.dtype(
     ]
 )
 
+_NAMES: tuple[str, ...] = RECORD.names or ()
+
 Records = npt.NDArray[np.void]
 
 
@@ -96,7 +98,8 @@ def record_of(content: Row, rendered: Sequence[Rendered], keys: Keys) -> tuple[i
 
 def early_record_of(content: Row) -> tuple[int | float, ...]:
     """As `record_of` before a row is finished: only what the labels are found by."""
-    return (0, 0, 0, 0, 0, 0, 0, key_of(content.conversations[0].reference), 0, 0, np.nan)
+    reference = key_of(content.conversations[0].reference)
+    return tuple(reference if name == "reference" else 0 for name in _NAMES[_NAMES.index("tokens") :])
 
 
 def _field(content: Row, name: str, key: str) -> str:
