@@ -81,7 +81,7 @@ def _worked(outcome: bytes) -> Worked:
     found = pickle.loads(outcome)
     if isinstance(found, Exception):
         raise found
-    return found  # type: ignore[no-any-return]  # it is either of the two
+    return found
 
 
 class _OnRay:
