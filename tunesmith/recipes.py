@@ -59,7 +59,7 @@ def load_recipe(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> Rec
     data = recipe.model_dump(mode="json") if recipe else document.data
     filled, plugin_problems = _check_plugins(data, document)
     problems = override_problems + problems + plugin_problems + list(_check_files(data, path.parent, document))
-    problems += list(_check_rules(filled, document))
+    problems += list(_check_rules(filled, document)) + _read_template(filled, path.parent, document)
     if problems:
         ordered = sorted(problems, key=lambda problem: problem.line or 0)
         count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
@@ -222,6 +222,20 @@ def _check_files(data: dict[str, Any], folder: Path, document: Document) -> Iter
 def _is_more_than_a_file(path: str) -> bool:
     """Standard input, an address or a glob: what they give is known when they are read."""
     return path == "-" or "://" in path or glob.has_magic(path)
+
+
+def _read_template(data: dict[str, Any], folder: Path, document: Document) -> list[Problem]:
+    """Put the text of a template's file in place of its path, so that the recipe says everything itself."""
+    model = data.get("model")
+    given = model.get("template") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(given, str) or not given.endswith(".jinja"):
+        return []
+    try:
+        model["template"] = (folder / given).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        fix = f"paths are relative to {folder}"
+        return [document.problem(("model", "template"), f"{given!r} cannot be read: {error}", fix)]
+    return []
 
 
 def _check_rules(data: dict[str, Any], document: Document) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from tunesmith import __version__
 from tunesmith.cli import (
     augment,
     chat,
+    convert,
     data,
     demo,
     distill,
@@ -51,6 +52,7 @@ _COMMANDS = (
     runs,
     graders,
     augment,
+    convert,
     distill,
     models,
     merge,

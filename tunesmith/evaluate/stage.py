@@ -61,7 +61,8 @@ async def evaluate(
     read by `evaluate.labels`.
 
     Raises:
-        EvaluationError: no rows, no contestants, two of one name, or the engine refused a row (which is named).
+        EvaluationError: no rows, rows without answers, no contestants, two of one name, or the engine refused a row
+            (which is named).
         NotFound: `spec.metrics` names an unknown metric.
     """
     for name in spec.metrics:
@@ -168,6 +169,11 @@ def _require_rows_and_names(spec: EvaluateSpec, subject: EvaluationInput, exampl
         raise EvaluationError(
             f"The {spec.split} split has no rows to evaluate on.",
             hint=f"Give prepare.split.{spec.split} a share above 0, or mark a source with split: {spec.split}.",
+        )
+    if examples[0].content.shape == "text":
+        raise EvaluationError(
+            "Plain text has no answers to compare.",
+            hint="tunesmith train measures the loss of its validation split; evaluate on rows with answers.",
         )
     names = [contestant.name for contestant in subject.contestants]
     if not names or len(set(names)) < len(names):

@@ -1,4 +1,4 @@
-"""Bases made from another base: with new tokens in the vocabulary, or with rotary positions stretched.
+"""Bases made from another base: with new tokens, with rotary positions stretched, with another chat template.
 
 A derived base is an ordinary model folder under home/models, made once, deterministic to the byte, with a digest of its
 own; whatever reads a base (rendering, training, evaluation, serving, merging) needs to know nothing about it. Its name
@@ -8,15 +8,20 @@ says how it is made, `BASE#{"new_tokens":[...]}`, so that any machine can make i
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunesmith.errors import ModelError
+from tunesmith.models.chat_templates import NEEDED, template_text
 from tunesmith.models.new_tokens import DERIVED_FILE, grow_rows
+from tunesmith.models.template import Renderer
 from tunesmith.progress import Progress
 from tunesmith.types.base import digest_json
 from tunesmith.types.recipe import ModelSpec, RopeSpec
@@ -28,7 +33,7 @@ DERIVED_VERSION = 1
 
 def derivation(spec: ModelSpec) -> dict[str, Any]:
     """What `spec` changes about its base; empty when nothing."""
-    return spec.model_dump(mode="json", include={"new_tokens", "rope"}, exclude_defaults=True)
+    return spec.model_dump(mode="json", include={"new_tokens", "rope", "template"}, exclude_defaults=True)
 
 
 def derived_name(spec: ModelSpec) -> str:
@@ -51,7 +56,8 @@ def read_name(name: str) -> ModelSpec:
 def derive(path: Path, digest: str, spec: ModelSpec, home: Path, progress: Progress) -> Path:
     """The folder of the base in `path` (with `digest`) changed as `spec` says.
 
-    Raises ModelError when a token exists already or the base has no rotary positions to stretch.
+    Raises ModelError when a token exists already, the base has no rotary positions to stretch or lacks tokens that the
+    template is written with, or the template cannot be used.
     """
     key = digest_json([DERIVED_VERSION, digest, derivation(spec)])
     target = home / "models" / f"derived-{key[:16]}"
@@ -71,28 +77,72 @@ def derive(path: Path, digest: str, spec: ModelSpec, home: Path, progress: Progr
 
 def _write(path: Path, spec: ModelSpec, draft: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
     known = tokenizer.get_vocab()
     if taken := [token for token in spec.new_tokens if token in known]:
         raise ModelError(f"model.new_tokens: {taken[0]!r} is a token of this base already.", hint="Leave it out.")
     ids: tuple[int, ...] = ()
-    if spec.new_tokens:
-        tokenizer.add_tokens(list(spec.new_tokens))
-        ids = tuple(tokenizer.convert_tokens_to_ids(list(spec.new_tokens)))
-        grow_rows(model, ids, spec.new_tokens)
-    if spec.rope is not None:
-        _stretch(model.config, spec.rope)
-    model.save_pretrained(draft)
+    draft.mkdir()
+    if spec.new_tokens or spec.rope is not None:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
+        if spec.new_tokens:
+            tokenizer.add_tokens(list(spec.new_tokens))
+            ids = tuple(tokenizer.convert_tokens_to_ids(list(spec.new_tokens)))
+            grow_rows(model, ids, spec.new_tokens)
+        if spec.rope is not None:
+            _stretch(model.config, spec.rope)
+        model.save_pretrained(draft)
+    unchanged = not any(draft.iterdir())
     for file in path.iterdir():
-        if file.is_file() and not (draft / file.name).exists() and _belongs(file):
-            shutil.copyfile(file, draft / file.name)
-    if spec.new_tokens:
+        if file.is_file() and not (draft / file.name).exists() and _belongs(file, weights=unchanged):
+            _copy(file, draft / file.name)
+    if spec.template is not None:
+        _set_template(tokenizer, spec)
+    if spec.new_tokens or spec.template is not None:
         tokenizer.save_pretrained(draft)
     (draft / DERIVED_FILE).write_text(json.dumps({"new_token_ids": ids, **derivation(spec)}, indent=2))
+    if spec.template is not None:
+        _stop_where_turns_end(draft)
 
 
-def _belongs(file: Path) -> bool:
-    return file.suffix not in (".safetensors", ".bin", ".gguf") and not file.name.startswith((".", "tunesmith-"))
+def _set_template(tokenizer: Any, spec: ModelSpec) -> None:
+    """The template in the tokenizer, and the tokens it is written with as special ones."""
+    needed = NEEDED.get(spec.template or "", ())
+    known = tokenizer.get_vocab()
+    if lacking := [token for token in needed if token not in known]:
+        raise ModelError(
+            f"model.template: {spec.template} is written with {', '.join(lacking)}, which this base does not have.",
+            hint=f"Add model.new_tokens: {lacking}, or choose plain or alpaca, which need none.",
+        )
+    tokenizer.add_special_tokens(
+        {"extra_special_tokens": [AddedToken(token, special=True, normalized=False) for token in needed]},
+        replace_extra_special_tokens=False,
+    )
+    tokenizer.chat_template = template_text(spec.template or "")
+
+
+def _stop_where_turns_end(draft: Path) -> None:
+    """Other servers stop where the generation settings say: there too at the template's end of turn.
+
+    Raises ModelError when the template cannot be used with this tokenizer.
+    """
+    file = draft / "generation_config.json"
+    settings = json.loads(file.read_text()) if file.is_file() else {}
+    settings["eos_token_id"] = sorted(Renderer(draft).stop_ids)
+    file.write_text(json.dumps(settings, indent=2))
+
+
+def _copy(file: Path, to: Path) -> None:
+    """Weights are linked, not copied, where the disk can."""
+    if file.suffix == ".safetensors":
+        with suppress(OSError):  # another disk, or one without links
+            os.link(file.resolve(), to)
+    if not to.exists():
+        shutil.copyfile(file, to)
+
+
+def _belongs(file: Path, *, weights: bool) -> bool:
+    kept = (".bin", ".gguf") if weights else (".safetensors", ".bin", ".gguf")
+    return file.suffix not in kept and not file.name.startswith((".", "tunesmith-"))
 
 
 def _stretch(config: Any, rope: RopeSpec) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "NewRows",
     "at_start",
     "attach_rows",
+    "derived_template",
     "grow_rows",
     "new_token_ids",
     "row_tensors",
@@ -62,6 +63,12 @@ def new_token_ids(base: Path) -> tuple[int, ...]:
     """Ids of the tokens that were added to the base in `base`; () for a base as it was."""
     file = base / DERIVED_FILE
     return tuple(json.loads(file.read_text())["new_token_ids"]) if file.is_file() else ()
+
+
+def derived_template(base: Path) -> str:
+    """The chat template that the base in `base` was given, by its name or as a text; '' for the tokenizer's own."""
+    file = base / DERIVED_FILE
+    return str(json.loads(file.read_text()).get("template") or "") if file.is_file() else ""
 
 
 def grow_rows(model: Any, ids: Sequence[int], tokens: Sequence[str]) -> None:

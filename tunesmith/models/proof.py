@@ -72,10 +72,9 @@ def _prompt_is_prefix(renderer: Renderer, conversation: Conversation, row: Rende
 
 
 def _end_of_turn_trained(renderer: Renderer, conversation: Conversation, row: Rendered) -> bool:
+    end = renderer.end_of_text_id if conversation.is_text else renderer.end_of_turn_id
     return all(
-        row.token_ids[span.end - 1] == renderer.end_of_turn_id and row.loss_weights[span.end - 1] > 0
-        for span in row.spans
-        if span.trained
+        row.token_ids[span.end - 1] == end and row.loss_weights[span.end - 1] > 0 for span in row.spans if span.trained
     )
 
 

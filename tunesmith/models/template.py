@@ -16,10 +16,13 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from tunesmith.errors import ModelError, RenderingError
+from tunesmith.models.new_tokens import derived_template
 from tunesmith.models.proof import prove
+from tunesmith.models.sandboxed import SandboxedTemplate
 from tunesmith.types.base import digest_file, digest_json
 from tunesmith.types.conversation import Conversation, Message, Rendered, Span, ToolCall
 from tunesmith.types.dataset import RenderingProof
+from tunesmith.types.recipe import TEMPLATES
 
 __all__ = ["Renderer"]
 
@@ -40,12 +43,15 @@ class Renderer:
         if not self._tokenizer.chat_template:
             raise ModelError(
                 f"The tokenizer in {folder} has no chat template.",
-                hint="Use an instruction-tuned base, or put a chat_template.jinja into the folder.",
+                hint="Write model.template: plain (or another, see docs), or use an instruction-tuned base.",
             )
+        own = derived_template(folder)
+        self._sandboxed = _sandboxed(own) if own and own not in TEMPLATES else None
         self._special = frozenset(token for token in self._tokenizer.all_special_tokens if token)
         self.end_of_turn = self._find_end_of_turn()
         self.end_of_turn_id: int = self._tokenizer.convert_tokens_to_ids(self.end_of_turn)
-        eos = self._tokenizer.eos_token_id
+        eos: int | None = self._tokenizer.eos_token_id
+        self.end_of_text_id = eos
         self.stop_ids: frozenset[int] = frozenset({self.end_of_turn_id} | ({eos} if eos is not None else set()))
         self.tokenizer_digest = digest_file(folder / "tokenizer.json")
         self.template_digest = digest_json([self._tokenizer.chat_template, self.end_of_turn])
@@ -56,6 +62,8 @@ class Renderer:
         Raises RenderingError when the row cannot be rendered so that training equals serving.
         """
         self._check_contents(conversation.messages)
+        if conversation.is_text:
+            return self._passage(conversation.reference)
         self._check_tools(conversation)
         ids: list[int] = []
         weights: list[float] = []
@@ -94,8 +102,29 @@ class Renderer:
             )
         return Rendered(token_ids=tuple(ids), loss_weights=tuple(weights), spans=tuple(spans))
 
+    def _passage(self, text: str) -> Rendered:
+        """Plain text as it is read in pre-training: the tokenizer's opening, the text, the end of text; all trained but
+        the opening, and a first token that nothing stands before.
+        """
+        opening, ids = self.prompt_ids(()), self._encode(text)
+        if not ids or self.end_of_text_id is None:
+            raise RenderingError("The text is empty." if not ids else "This tokenizer has no token that ends a text.")
+        length = len(opening) + len(ids) + 1
+        spans = [Span(start=len(opening), end=length, message=0, role="text", trained=True)]
+        if opening:
+            spans.insert(0, Span(start=0, end=len(opening), message=-1, role="prompt", trained=False))
+        unseen = max(len(opening), 1)
+        weights = (0.0,) * unseen + (1.0,) * (length - unseen)
+        return Rendered(token_ids=(*opening, *ids, self.end_of_text_id), loss_weights=weights, spans=tuple(spans))
+
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> tuple[int, ...]:
-        """Token ids [P] of the prompt a model is asked to continue, up to and including the assistant's header."""
+        """Token ids [P] of the prompt a model is asked to continue, up to and including the assistant's header.
+
+        No messages stand before a plain text: its prompt is what the tokenizer opens every text with.
+        """
+        if not messages:
+            ids = self._tokenizer("", verbose=False)["input_ids"]
+            return tuple(token for token in ids if token != self.end_of_text_id)
         self._check_contents(messages)
         return tuple(self._encode(self._text(messages, tools, generate=True)))
 
@@ -122,6 +151,9 @@ class Renderer:
         """Token ids by the tokenizer's own `apply_chat_template` of the first `turns` messages: the oracle of the
         proof.
         """
+        if conversation.is_text:
+            ids = tuple(self._tokenizer(conversation.reference, verbose=False)["input_ids"])
+            return ids if ids[-1:] == (self.end_of_text_id,) else (*ids, int(self.end_of_text_id or 0))
         messages = [_as_dict(message) for message in conversation.messages[:turns]]
         tools = list(conversation.tools) or None
         result = self._tokenizer.apply_chat_template(messages, tools=tools, tokenize=True, return_dict=True)
@@ -159,10 +191,15 @@ class Renderer:
         return body + self.end_of_turn
 
     def _text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, generate: bool) -> str:
+        given = [_as_dict(message) for message in messages]
         try:
+            if self._sandboxed is not None:
+                tokens = self._tokenizer.special_tokens_map
+                offered = list(tools) or None
+                return self._sandboxed.render(messages=given, tools=offered, add_generation_prompt=generate, **tokens)
             return str(
                 self._tokenizer.apply_chat_template(
-                    [_as_dict(message) for message in messages],
+                    given,
                     tools=list(tools) or None,
                     tokenize=False,
                     add_generation_prompt=generate,
@@ -200,6 +237,13 @@ class Renderer:
                 hint="Use a template that ends each turn with the model's end-of-turn or end-of-text token.",
             )
         return found[-1]
+
+
+def _sandboxed(text: str) -> SandboxedTemplate:
+    try:
+        return SandboxedTemplate(text)
+    except TemplateError as error:
+        raise ModelError(f"model.template is not a Jinja template: {error}") from error
 
 
 def _as_dict(message: Message) -> dict[str, Any]:

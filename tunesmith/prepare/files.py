@@ -15,7 +15,7 @@ from typing import IO
 from tunesmith.errors import DataError, MissingDependency, Problem, nearest
 from tunesmith.prepare.inputs import Input
 from tunesmith.prepare.reader import SUFFIXES, suffix_of
-from tunesmith.types.recipe import SourceSpec
+from tunesmith.types.preparation import SourceSpec
 
 __all__ = ["files_of"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tunesmith.errors import DataError, MissingDependency, Problem
-from tunesmith.types.recipe import SourceSpec
+from tunesmith.types.preparation import SourceSpec
 
 __all__ = ["Input", "open_remote"]
 

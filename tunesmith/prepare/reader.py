@@ -27,7 +27,7 @@ PACKED_SUFFIXES = (".gz", ".zst")
 _JSON = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".tsv")
 _JSON_START = re.compile(r'\s*(\[\s*)?\{\s*"')
-_NAME = re.compile(r'"?\w[\w .-]{0,40}"?')
+_NAME = re.compile(r'"?\w[\w -]{0,40}(\.\w[\w -]{0,40})?"?')
 
 
 def read_table(file: Input) -> Table:
@@ -42,6 +42,9 @@ def read_table(file: Input) -> Table:
         start = stream.peek(8)[:8]
     columnar = next((kind for mark, kind in COLUMNAR if start.startswith(mark)), None)
     table = read_columnar(file, columnar) if columnar else _read_text_file(file)
+    if file.spec.unit and table.container != "text":
+        fix = "remove unit for this source"
+        raise DataError([Problem(f"applies to plain text only, this is {table.container}", field="unit", fix=fix)])
     return Table(table.container, Reread(lambda: _chosen(table.rows.__iter__(), file.spec.part)))
 
 

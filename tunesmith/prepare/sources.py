@@ -11,12 +11,13 @@ from tunesmith.prepare.detect import choose_format
 from tunesmith.prepare.files import files_of
 from tunesmith.prepare.format import Format
 from tunesmith.prepare.inputs import Input
+from tunesmith.prepare.opening import opening
 from tunesmith.prepare.problems import Problems
 from tunesmith.prepare.reader import read_table
 from tunesmith.prepare.table import Row
 from tunesmith.types.dataset import Example
 from tunesmith.types.preference import Row as Content
-from tunesmith.types.recipe import SourceSpec
+from tunesmith.types.preparation import SourceSpec
 
 __all__ = ["OpenSource", "find_sources", "open_sources", "parse_sources"]
 
@@ -75,6 +76,7 @@ def open_sources(files: Sequence[Input]) -> tuple[OpenSource, ...]:
             table = read_table(file)
             name, form = choose_format(file.spec, table.rows)
             shown = f"{name} ({table.container})"
+            form = opening(form, file.spec.system)
             opened.append(OpenSource(file.spec, file.name, file.digest(), shown, form, table.rows))
     if problems.count:
         for source in opened:

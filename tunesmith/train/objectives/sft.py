@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from tunesmith.errors import Problem, nearest
 from tunesmith.train.json_fields import json_fields
 from tunesmith.train.objective import Group, Needs, Objective, Scored, rows_of
-from tunesmith.types.conversation import Conversation, Rendered
+from tunesmith.types.conversation import Conversation, Rendered, Shape
 
 if TYPE_CHECKING:
     from tunesmith.models.template import Renderer
@@ -31,6 +31,8 @@ class Sft(Objective):
     (Jain et al. 2023, arXiv:2310.05914; 5 is usual): frozen lower layers then say something else at every step and are
     computed anew each time instead of once, and sequences that share a token in a prefix tree share its noise.
     """
+
+    shapes: ClassVar[tuple[Shape, ...]] = ("conversation", "text")
 
     field_weights: dict[str, float] = {}
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
