@@ -21,7 +21,10 @@ def command(
     columns: Annotated[str | None, typer.Option(metavar="PROMPT,COMPLETION", help="The columns to read.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read rows in any format of prepare and write them as chat, alpaca, completion or preference rows."""
+    """Write rows of any format as chat, alpaca, completion or preference.
+
+    They are read as `tunesmith prepare` reads a source; the file appears whole or not at all.
+    """
     from tunesmith.errors import DataError, Problem
     from tunesmith.prepare.convert import convert
     from tunesmith.types.recipe import ColumnMapping, SourceSpec

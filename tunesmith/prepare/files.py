@@ -107,12 +107,13 @@ def _remote(source: SourceSpec) -> list[Input]:
     if not glob.has_magic(source.path):
         return [Input(source.path, source.path, source)]
     try:
-        found = sorted(file.full_name for file in fsspec.open_files(source.path, "rb"))
+        listed = sorted(file.full_name for file in fsspec.open_files(source.path, "rb"))
     except ImportError as error:
         raise MissingDependency(f"{source.path} cannot be opened: {error}") from None
     except (OSError, ValueError) as error:
         fix = "check the address and the store's credentials"
         raise DataError([Problem(f"cannot be listed: {error}", field="path", fix=fix)]) from None
+    found = [name for name in listed if not name.rpartition("/")[2].startswith((".", "_"))]
     if not found:
         raise DataError([Problem("matches no file", field="path", fix="check the pattern; ** crosses folders")])
     return [Input(name, name, source) for name in found]
