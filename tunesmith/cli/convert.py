@@ -21,7 +21,7 @@ def command(
     columns: Annotated[str | None, typer.Option(metavar="PROMPT,COMPLETION", help="The columns to read.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write rows of any format as chat, alpaca, completion or preference.
+    """Write the rows of any data file in another format.
 
     They are read as `tunesmith prepare` reads a source; the file appears whole or not at all.
     """

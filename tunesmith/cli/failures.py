@@ -8,7 +8,10 @@ import typer
 
 from tunesmith.errors import DataError, Interrupted, RecipeError, TunesmithError
 
-__all__ = ["explain"]
+__all__ = ["BAD_INPUT", "explain"]
+
+BAD_INPUT = 2
+"""The exit code for data that is not acceptable, as for arguments that are not."""
 
 
 def explain(error: BaseException, *, as_json: bool) -> int:
@@ -18,7 +21,8 @@ def explain(error: BaseException, *, as_json: bool) -> int:
         kind, message, code = "Interrupted", stopped.message, stopped.exit_code
         hint: str | None = "The same command again reuses finished stages and resumes training at its last checkpoint."
     elif isinstance(error, TunesmithError):
-        kind, message, hint, code = type(error).__name__, error.message, error.hint, 1
+        kind, message, hint = type(error).__name__, error.message, error.hint
+        code = BAD_INPUT if isinstance(error, DataError) else 1
     else:
         kind, message, code = type(error).__name__, f"{type(error).__name__}: {error}", 1
         hint = "This is not a failure Tunesmith knows. Run the same command with --debug to see where it happened."

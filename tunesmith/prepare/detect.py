@@ -56,7 +56,19 @@ def choose_format(source: SourceSpec, rows: Iterable[Row]) -> tuple[str, Format]
         _refuse("format: columns needs to know which columns to read", fix)
     if source.format != "auto":
         return source.format, _named(source.format)
-    return _detected(list(islice(rows, _LOOKED_AT)))
+    return _detected(_first(rows))
+
+
+def _first(rows: Iterable[Row]) -> list[Row]:
+    """The first rows; what is wrong further down is reported when all are read."""
+    found: list[Row] = []
+    try:
+        for row in islice(rows, _LOOKED_AT):
+            found.append(row)
+    except DataError:
+        if not found:
+            raise
+    return found
 
 
 def _detected(rows: Sequence[Row]) -> tuple[str, Format]:
