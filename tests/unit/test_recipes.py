@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import Problem, RecipeError
+from tunesmith.plugins import names
 from tunesmith.recipes import effective, load_recipe
-from tunesmith.types.recipe import Recipe
+from tunesmith.types.recipe import TEMPLATES, Recipe
 
 MINIMAL = """\
 name: disputes
@@ -254,3 +255,18 @@ def test_a_list_whose_only_entry_is_wrong_is_not_called_too_short(folder):
 def test_an_empty_list_of_sources_says_what_it_needs(folder):
     problem = only(folder, MINIMAL.replace("sources:\n    - path: rows.jsonl", "sources: []"))
     assert (problem.field, problem.message) == ("prepare.sources", "needs at least 1 entry")
+
+
+def test_a_template_is_a_name_or_a_file_whose_text_takes_its_place(folder):
+    (folder / "own.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}\n")
+    for given, meant in (("chatml", "chatml"), ("own.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}")):
+        written = MINIMAL + f"model: {{template: {given}}}\n"
+        assert load_recipe(write(folder, written)).model.template == meant
+    for given, message in (("chatlm", "did you mean 'chatml'?"), ("no.jinja", "cannot be read")):
+        assert message in only(folder, MINIMAL + f"model: {{template: {given}}}\n").message
+
+
+def test_every_format_and_template_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    for name in (*names("tunesmith.prepare.formats"), *TEMPLATES):
+        assert f"`{name}`" in page

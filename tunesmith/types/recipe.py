@@ -75,7 +75,7 @@ class ModelSpec(Value):
     @model_validator(mode="after")
     def _template_is_one(self) -> ModelSpec:
         given = self.template
-        if given is None or given in TEMPLATES or given.endswith(".jinja") or "{{" in given:
+        if given is None or given in TEMPLATES or given.endswith(".jinja") or "{%" in given or "{{" in given:
             return self
         close = nearest(given, TEMPLATES)
         meant = f"did you mean {close!r}? " if close else ""
