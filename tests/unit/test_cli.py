@@ -18,7 +18,7 @@ from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
     "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "chat", "runs", "graders",
-    "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
+    "augment", "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")
 RECIPE = "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"
