@@ -30,8 +30,9 @@ def command(
     grader: Annotated[str | None, typer.Option(help="FILE or FILE@LEAST: keep what it gives that grade or 1.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make new rows of given ones: paraphrases, variations, typos, synthetic rows.
+    """Make new rows of given ones, by a model or by typing errors.
 
+    Paraphrases, variations, back-translations, synonyms, simpler words, typing errors, rows from seeds.
     Of a recipe (.yaml), the rows of its sources that are not held out are taken, and its steps on single rows must let
     new rows pass. Ways: tunesmith plugins augment. Answers are remembered in OUT.answers.jsonl, so an interrupted run
     goes on where it was. The server's key is read from OPENAI_API_KEY.
