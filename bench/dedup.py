@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -72,14 +73,20 @@ def _mapped(source: Path, out: Path) -> None:
     rows.select(kept).remove_columns("signature").to_json(out / "kept.jsonl")
 
 
-def _seconds(side: str, folder: Path) -> float:
+def _seconds(side: str, folder: Path) -> tuple[float, float]:
+    """Seconds on the clock and of the processors (all processes of the side)."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        start = time.monotonic()
+        start, before = time.monotonic(), _processor_seconds()
         for command in _commands(side, folder, Path(out)):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{side}: {' '.join(command)} failed:\n{done.stderr[-2000:]}")
-        return time.monotonic() - start
+        return time.monotonic() - start, _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _write(folder: Path, count: int, data: Path) -> None:
@@ -108,13 +115,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder, options.rows, options.data)
-        taken: dict[str, list[float]] = {side: [] for side in SIDES}
+        taken: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
         for _ in range(options.rounds):
             for side in SIDES:
                 taken[side].append(_seconds(side, folder))
-    for side, seconds in taken.items():
-        speed = round(options.rows / statistics.median(seconds))
-        print(json.dumps({"side": side, "rows_per_second": speed, "seconds": [round(each, 1) for each in seconds]}))
+    for side, found in taken.items():
+        clock, busy = (statistics.median(each) for each in zip(*found, strict=True))
+        speeds = {"rows_per_second": round(options.rows / clock), "rows_per_cpu_second": round(options.rows / busy)}
+        print(json.dumps({"side": side, **speeds, "seconds": [[round(one, 1) for one in each] for each in found]}))
 
 
 if __name__ == "__main__":

@@ -62,23 +62,19 @@ def write_rows(path: Path, count: int, texts: tuple[str, ...]) -> None:
 def _prepare(source: Path, home: Path, processes: int, *, words: bool) -> None:
     """What the measured process does."""
     from bench.words import Words
-    from tunesmith.models.template import Renderer
-    from tunesmith.prepare.stage import prepare
+    from tunesmith.prepare.stage import Renders, prepare
     from tunesmith.prepare.workers import Workers
-    from tunesmith.testing.tiny import make_tiny_model
     from tunesmith.types.preparation import PrepareSpec
 
-    spec = PrepareSpec.model_validate(
-        {"sources": [{"path": source.name}], "steps": STEPS, "max_tokens": 8192, "max_drop_rate": 1.0}
-    )
-    stored = prepare(
-        spec,
-        renderer=Words() if words else Renderer(make_tiny_model(home / "tiny")),
-        base_dir=source.parent,
-        home=home,
-        progress=_Timed(),
-        workers=Workers(processes),
-    )
+    renderer: Renders = Words()
+    if not words:
+        from tunesmith.models.template import Renderer
+        from tunesmith.testing.tiny import make_tiny_model
+
+        renderer = Renderer(make_tiny_model(home / "tiny"))
+    fields = {"sources": [{"path": source.name}], "steps": STEPS, "max_tokens": 8192, "max_drop_rate": 1.0}
+    spec, workers = PrepareSpec.model_validate(fields), Workers(processes)
+    stored = prepare(spec, renderer=renderer, base_dir=source.parent, home=home, progress=_Timed(), workers=workers)
     ledger = stored.manifest.ledger
     print(
         json.dumps(
