@@ -34,6 +34,7 @@ TERMS = (
     ("Token", "a piece of a word; the unit in which models read and write"),
     ("Learned token", "a token whose prediction is trained: the answers, not the questions"),
     ("Split", "training rows are learned, validation rows watch the training, test rows measure the result"),
+    ("Undivided", "rows left out before they had a split"),
     ("Normalised", "compared after case folding, Unicode NFKC and with white space collapsed"),
     ("Near duplicate", "two texts that share most of their short runs of characters"),
     ("Cohen's kappa", "how far two annotators agree beyond chance; 1 is full agreement, 0 what chance gives"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from tunesmith.prepare.report.facts import DataFacts
+from tunesmith.prepare.report.profile import DROPPED, FindingKind
 
 __all__ = ["Story", "Verdict", "story"]
 
@@ -69,11 +70,16 @@ def _verdicts(facts: DataFacts) -> Iterable[Verdict]:
         yield _balance(facts)
     if facts.profile.agreement is not None and facts.profile.agreement.alpha is not None:
         yield _agreement(facts.profile.agreement.alpha, len(facts.profile.agreement.disputed))
-    if kept := [kind for kind in facts.profile.findings if sum(kind.places.values()) > kind.places.get("dropped", 0)]:
-        rows = ", ".join(
-            f"{kind.kind.replace('_', ' ')} in {_rows(kind.rows - kind.places.get('dropped', 0))}" for kind in kept
-        )
+    # What a step has put right is no reason to look again.
+    kept = [kind for kind in facts.profile.findings if _used(kind) and not kind.kind.startswith("cleaned")]
+    if kept:
+        rows = ", ".join(f"{kind.kind.replace('_', ' ')} in {_rows(_used(kind))}" for kind in kept)
         yield Verdict("inconclusive", "look", f"The steps found in used rows: {rows}.")
+
+
+def _used(kind: FindingKind) -> int:
+    """The rows with such findings that are used."""
+    return kind.rows - kind.places.get(DROPPED, 0)
 
 
 def _proof(facts: DataFacts) -> Verdict:
