@@ -133,7 +133,7 @@ def test_round_trip_of_a_run(method: dict[str, Any], tied: bool, tiny: Path, tmp
     """Trained (resumed to the same bytes), saved, loaded by its self-check, served as attached, and merged."""
     files = grown(tiny if tied else untied(tmp_path / "untied"), tmp_path / "home")
     words = ("<|order|>red", "<|refund|>green", "blue<|order|>", "grey")
-    record = run(tmp_path / "run", files.path, method=method, epochs=1, words=words, checkpoint_every=1)
+    record = run(tmp_path / "run", files.path, method=method, epochs=2, words=words, checkpoint_every=1)
     folder, adapter = Path(record.path), Path(record.path) / "adapter"
     rows = load_file(adapter / ROWS_FILE)
     assert rows["new_tokens.ids"].tolist() == [259, 260]
@@ -149,7 +149,7 @@ def test_round_trip_of_a_run(method: dict[str, Any], tied: bool, tiny: Path, tmp
     shutil.rmtree(folder / "checkpoints" / f"step-{record.steps:06d}")
     shutil.rmtree(adapter)
     (folder / "run.json").unlink()
-    run(tmp_path / "run", files.path, method=method, epochs=1, words=words, checkpoint_every=1)
+    run(tmp_path / "run", files.path, method=method, epochs=2, words=words, checkpoint_every=1)
     assert {file.name: file.read_bytes() for file in adapter.iterdir()} == before
 
 
