@@ -25,7 +25,7 @@ from tunesmith.types.dataset import (
     SplitStatistics,
 )
 
-__all__ = ["manifest_of", "stored_files"]
+__all__ = ["dropped_lines", "manifest_of", "stored_files"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -66,7 +66,7 @@ def manifest_of(
 def stored_files(rows: Rows, training: Indices) -> Mapping[str, Iterator[bytes]]:
     """The lines of each file of the dataset, read from disk as they are written."""
     splits = {f"{name}.jsonl": rows.lines.lines(each.tolist()) for name, each in _stored(rows, training).items()}
-    return {**splits, DROPPED_FILE: _dropped_lines(rows), FINDINGS_FILE: _finding_lines(rows)}
+    return {**splits, DROPPED_FILE: dropped_lines(rows), FINDINGS_FILE: _finding_lines(rows)}
 
 
 def _stored(rows: Rows, training: Indices) -> dict[SplitName, Indices]:
@@ -100,7 +100,8 @@ def _counted_findings(rows: Rows) -> dict[str, dict[str, int]]:
     return {step: dict(sorted(kinds.items())) for step, kinds in sorted(counts.items())}
 
 
-def _dropped_lines(rows: Rows) -> Iterator[bytes]:
+def dropped_lines(rows: Rows) -> Iterator[bytes]:
+    """The lines of `dropped.jsonl`: every dropped row, in file order."""
     for index in np.flatnonzero(~rows.kept).tolist():
         example, of = rows.example(index), int(rows.records["of"][index])
         detail = rows.details.get(index, f"repeats {rows.where(of)}" if of >= 0 else "")

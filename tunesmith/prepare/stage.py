@@ -36,6 +36,7 @@ from tunesmith.prepare.work import Finish, Rendering, Work
 from tunesmith.prepare.workers import Workers, usual_processes
 from tunesmith.progress import Progress, Silent
 from tunesmith.store.datasets import StoredDataset, dataset_path, load_dataset, write_dataset
+from tunesmith.store.refusals import forget_refused, refused_path
 from tunesmith.types.base import digest_file, digest_json
 from tunesmith.types.conversation import Conversation
 from tunesmith.types.dataset import RenderingProof
@@ -105,13 +106,14 @@ def prepare(
     result does not depend on `workers` (one process for small sources, else two).
 
     Raises:
-        DataError: a source cannot be read; too many rows were dropped; a split is empty.
+        DataError: a source cannot be read; too many rows were dropped or a split is empty (then `home/refused` keeps
+            the dropped rows).
         RenderingError: the proof of rendering failed.
         RecipeError: an option of the spec was not applied.
     """
     progress = progress or Silent()
     digest = dataset_digest(spec, renderer, base_dir)
-    path = dataset_path(home, digest)
+    path, refused = dataset_path(home, digest), refused_path(home, digest)
     if path.is_dir():
         progress.say(f"dataset {digest[:16]} is prepared already; reusing {path}")
         return load_dataset(home, digest)
@@ -124,14 +126,16 @@ def prepare(
         given = _Given(tracked, sources, renderer, work, Carrier(workers, folder, progress))
         _render(given, rows)
         training = _divided(given, rows)
-        ledger = accepted_ledger(tracked, rows, training)
+        ledger = accepted_ledger(tracked, rows, training, refused)
         proof = _proven(rows, renderer, progress)
         if ignored := unread(tracked):
             raise RecipeError([Problem("was accepted but not applied", field=f"prepare.{name}") for name in ignored])
         ordered = tracked.mix.order != "shuffled"
         manifest = manifest_of(digest, sources, rows, training, (ledger, proof, ordered))
         progress.say(f"storing {ledger.rows_used:,} rows")
-        return write_dataset(home, manifest, stored_files(rows, training))
+        stored = write_dataset(home, manifest, stored_files(rows, training))
+    forget_refused(refused)
+    return stored
 
 
 def _size(file: Input) -> int:

@@ -5,8 +5,6 @@ It holds `manifest.json`, `<split>.jsonl` for each split, `dropped.jsonl` and `f
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +15,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from tunesmith.errors import DataError, NotFound, Problem, nearest
-from tunesmith.store.json_lines import read_lines
+from tunesmith.store.json_lines import read_lines, write_lines
 from tunesmith.types.base import Value, digest_file
 from tunesmith.types.dataset import SPLITS, DatasetManifest, DroppedRow, Example, RowFinding, SplitName
 
@@ -152,10 +150,10 @@ def write_dataset(home: Path, manifest: DatasetManifest, files: Mapping[str, Ite
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        digests = {name: _write(temporary / name, lines) for name, lines in files.items()}
+        digests = {name: write_lines(temporary / name, lines) for name, lines in files.items()}
         of_splits = {split: digests.pop(f"{split}.jsonl") for split in manifest.splits}
         complete = manifest.model_copy(update={"split_digests": of_splits, "file_digests": digests})
-        _write(temporary / _MANIFEST, [complete.model_dump_json(indent=2).encode() + b"\n"])
+        write_lines(temporary / _MANIFEST, [complete.model_dump_json(indent=2).encode() + b"\n"])
         temporary.chmod(0o755)
         try:
             temporary.rename(path)
@@ -170,18 +168,6 @@ def write_dataset(home: Path, manifest: DatasetManifest, files: Mapping[str, Ite
 
 def _line(example: Example) -> bytes:
     return example.model_dump_json().encode() + b"\n"
-
-
-def _write(path: Path, lines: Iterable[bytes]) -> str:
-    """Write lines so that they are on the disk; SHA-256 of the file."""
-    running = hashlib.sha256()
-    with path.open("wb") as stream:
-        for line in lines:
-            running.update(line)
-            stream.write(line)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return running.hexdigest()
 
 
 def _check_split(manifest: DatasetManifest, path: Path, split: SplitName) -> None:

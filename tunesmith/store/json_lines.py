@@ -1,8 +1,10 @@
-"""Files with one JSON value a line, read one row at a time, so that memory does not grow with the file."""
+"""Files with one JSON value a line, read and written one row at a time, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 from tunesmith.errors import DataError, Problem
 from tunesmith.types.base import Value
 
-__all__ = ["read_lines"]
+__all__ = ["read_lines", "write_lines"]
 
 Kind = TypeVar("Kind", bound=Value)
 
@@ -28,6 +30,18 @@ def read_lines(path: Path, kind: type[Kind]) -> Iterator[Kind]:
                 yield _value(path, number, line, kind)
     except OSError as error:
         raise DataError([Problem(f"cannot be read: {error.strerror}", file=str(path))]) from error
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> str:
+    """Write lines so that they are on the disk; SHA-256 (hex) of the file."""
+    running = hashlib.sha256()
+    with path.open("wb") as stream:
+        for line in lines:
+            running.update(line)
+            stream.write(line)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return running.hexdigest()
 
 
 def _value(path: Path, number: int, line: bytes, kind: type[Kind]) -> Kind:
