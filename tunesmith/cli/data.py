@@ -81,6 +81,8 @@ def show(
         console.print(line, markup=False)
     for source in stored.manifest.sources:
         console.print(f"source: {source.path}, {source.format}, {source.rows:,} rows", markup=False, soft_wrap=True)
+    for parent in stored.manifest.parents:
+        console.print(f"parent: the dataset {parent[:16]}", markup=False)
     for name in ("report.html", "adjudication.jsonl"):
         if (stored.path / name).is_file():
             console.print(f"{name}: {stored.path / name}", markup=False, soft_wrap=True)

@@ -36,8 +36,11 @@ def manifest_of(
     rows: Rows,
     training: Indices,
     outcome: tuple[Ledger, RenderingProof, bool],
+    parents: tuple[str, ...],
 ) -> DatasetManifest:
-    """Everything known about the dataset; `outcome` is its ledger, its proof, and whether training rows are ordered."""
+    """Everything known about the dataset; `outcome` is its ledger, its proof, and whether training rows are ordered;
+    `parents` are the digests of the datasets it is made of.
+    """
     ledger, proof, ordered = outcome
     used = np.flatnonzero(rows.kept)
     classes = find_classes(rows, used)
@@ -53,6 +56,7 @@ def manifest_of(
             SourceFile(path=source.file, digest=source.digest, format=source.format, rows=rows.read[place])
             for place, source in enumerate(sources)
         ),
+        parents=parents,
         splits={name: _statistics(rows, indices, Classes(counted.names, whole)) for name, indices in stored.items()},
         ledger=ledger,
         proof=proof,

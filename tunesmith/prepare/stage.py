@@ -36,6 +36,7 @@ from tunesmith.prepare.work import Finish, Rendering, Work
 from tunesmith.prepare.workers import Workers, usual_processes
 from tunesmith.progress import Progress, Silent
 from tunesmith.store.datasets import StoredDataset, dataset_path, load_dataset, write_dataset
+from tunesmith.store.lineage import parents_of
 from tunesmith.store.refusals import forget_refused, refused_path
 from tunesmith.types.base import digest_file, digest_json
 from tunesmith.types.conversation import Conversation
@@ -131,7 +132,8 @@ def prepare(
         if ignored := unread(tracked):
             raise RecipeError([Problem("was accepted but not applied", field=f"prepare.{name}") for name in ignored])
         ordered = tracked.mix.order != "shuffled"
-        manifest = manifest_of(digest, sources, rows, training, (ledger, proof, ordered))
+        parents = parents_of(home, ((source.digest, file.place) for source, file in zip(sources, files, strict=True)))
+        manifest = manifest_of(digest, sources, rows, training, (ledger, proof, ordered), parents)
         progress.say(f"storing {ledger.rows_used:,} rows")
         stored = write_dataset(home, manifest, stored_files(rows, training))
     forget_refused(refused)

@@ -8,14 +8,18 @@ from pathlib import Path
 from tunesmith.errors import NotFound, nearest
 from tunesmith.store.datasets import StoredDataset, load_folder
 
-__all__ = ["all_datasets", "find_dataset"]
+__all__ = ["all_datasets", "find_dataset", "stored_folders"]
+
+
+def stored_folders(home: Path) -> list[Path]:
+    """The folders of the stored datasets, the oldest first."""
+    folders = [path.parent for path in (home / "datasets").glob("[!.]*/manifest.json")]
+    return sorted(folders, key=lambda folder: ((folder / "manifest.json").stat().st_mtime_ns, folder.name))
 
 
 def all_datasets(home: Path) -> Iterator[StoredDataset]:
     """The stored datasets, the oldest first; their files are not checked. Raises DataError for a damaged manifest."""
-    folders = [path.parent for path in (home / "datasets").glob("[!.]*/manifest.json")]
-    for folder in sorted(folders, key=lambda folder: ((folder / "manifest.json").stat().st_mtime_ns, folder.name)):
-        yield load_folder(folder)
+    yield from map(load_folder, stored_folders(home))
 
 
 def find_dataset(home: Path, name: str, *, check: bool = True) -> StoredDataset:

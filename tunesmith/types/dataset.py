@@ -192,11 +192,13 @@ class DatasetManifest(Value):
     `split_digests` are the SHA-256 of the splits' files, by which a damaged dataset is noticed, and `file_digests`
     those of the other files (`dropped.jsonl`, `findings.jsonl`). `shape` is the kind of all its rows. `findings`
     counts what each step found, by kind. `ordered` training rows are seen in their stored order in every epoch.
+    `parents` are the digests of the datasets of which a source file is a split.
     """
 
     digest: str
     shape: Shape = "conversation"
     sources: tuple[SourceFile, ...]
+    parents: tuple[str, ...] = ()
     splits: dict[SplitName, SplitStatistics]
     ledger: Ledger
     proof: RenderingProof

@@ -13,13 +13,30 @@ from tunesmith.errors import DataError
 from tunesmith.prepare.detect import FOLDER, choose_format
 from tunesmith.prepare.format import Format
 from tunesmith.prepare.table import Row
-from tunesmith.types.conversation import Conversation
-from tunesmith.types.preference import Prompt, Text
+from tunesmith.types.conversation import Conversation, Message
+from tunesmith.types.dataset import DroppedRow, Example
+from tunesmith.types.preference import Labelled, Preference, Prompt, Text
+from tunesmith.types.preference import Row as Content
 from tunesmith.types.recipe import SourceSpec
 
 WEATHER = {"name": "weather", "description": "w", "parameters": {"type": "dict", "properties": {"at": {"type": "any"}}}}
 CALL = {"name": "weather", "arguments": {"at": "Pune"}}
 DOCUMENTS = [{"id": "d1", "text": "Fees are 2%."}, {"id": "d2", "text": "Cards are free."}]
+
+
+def stored(**content: Any) -> dict[str, Any]:
+    """A line of a stored dataset."""
+    return {"id": "0", "source": "a.csv", "line": 3, "content": content, "sizes": [2]}
+
+
+ASKED, ANSWERED = Message(role="user", content="q"), Message(role="assistant", content="a")
+KINDS: list[Content] = [
+    Conversation(messages=(ASKED, ANSWERED), metadata={"license": "CC0"}),
+    Preference(prompt=(ASKED,), chosen=(ANSWERED,), rejected=(Message(role="assistant", content="b"),), margin=0.5),
+    Labelled(prompt=(ASKED,), completion=(ANSWERED,), label=False),
+    Prompt(messages=(ASKED,), reference="a"),
+    Text(text="Once.", metadata={"url": "u"}),
+]
 
 
 class Meant(NamedTuple):
@@ -142,6 +159,15 @@ def test_plain_text_and_prompts() -> None:
     assert json.loads(found.metadata["item"])["id"] == "i"
 
 
+@pytest.mark.parametrize("content", KINDS, ids=lambda content: content.shape)
+def test_rows_of_a_prepared_dataset_are_read_as_they_were_stored(content: Content) -> None:
+    line = Example(id="0", source="a.csv", line=3, content=content, sizes=(2,)).model_dump_json()
+    dropped = DroppedRow(reason="too_long", source="a.csv", line=3, content=content).model_dump_json()
+    for row in map(json.loads, (line, dropped)):
+        name, form = choose_format(SourceSpec(path="x"), [Row(1, row)])
+        assert (name, form.parse(row)) == ("prepared", content)
+
+
 def test_a_text_with_unknown_fields_is_no_plain_text() -> None:
     with pytest.raises(DataError, match="no format fits"):
         choose_format(SourceSpec(path="x"), [Row(1, {"text": "Once.", "spans": []})])
@@ -194,6 +220,11 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("instruction", {"instruction": "a", "output": "b", "history": [["a"]]}, "history[0]", "is not a question"),
     ("text", {"text": " "}, "text", "is empty"),
+    ("prepared", {"source": "a", "line": 1, "content": "q"}, "content", "must be an object, is a text"),
+    ("prepared", stored(messages=[{"role": "usr", "content": "q"}]), "content.messages[0].role", "input should be"),
+    ("prepared", stored(messages=[{"role": "user", "content": "q"}]), "messages", "no assistant message"),
+    ("prepared", stored(text="Once.", txt="x"), "content.txt", "extra inputs are not permitted"),
+    ("prepared", stored(messages=[], tools=[{"function": 1}]), "tools[0]", "is not a function with a name"),
     ("code", {"spec": "a"}, "code", "is missing"),
 ]
 

@@ -78,6 +78,8 @@ def _origin(facts: DataFacts) -> Iterable[str]:
     yield "## Where it comes from"
     rows = [(source.path, source.format, f"{source.rows:,}", source.digest) for source in facts.manifest.sources]
     yield table(("File", "Format", "Rows", "SHA-256"), rows)
+    if facts.manifest.parents:
+        yield f"Made of the rows of: {', '.join(f'dataset `{parent}`' for parent in facts.manifest.parents)}."
     if facts.profile.licences:
         yield table(("Licence named by rows", "Rows"), facts.profile.licences.items())
     else:
