@@ -10,13 +10,14 @@ from pydantic import ValidationError
 from tunesmith.errors import DataError, Problem
 from tunesmith.prepare.chat_order import order_problems
 from tunesmith.prepare.chat_tools import read_tools
-from tunesmith.prepare.format import kind_of, raise_problems
+from tunesmith.prepare.format import kind_of, raise_problems, required_text
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation
 from tunesmith.types.preference import Labelled, Preference, Prompt, Row, Text
 
 __all__ = ["Prepared"]
 
+_RESTORE = "restore the row from the dataset it was taken of"
 _KINDS: Mapping[str, type[Preference | Labelled | Prompt | Text]] = {
     "chosen": Preference,
     "label": Labelled,
@@ -35,17 +36,15 @@ class Prepared(Value):
 
     def score(self, row: Mapping[str, Any]) -> float:
         """1 for a source, a line and a content that is an object, 0 otherwise."""
-        kinds = {"source": str, "line": int, "content": dict}
-        return float(all(isinstance(row.get(key), kind) for key, kind in kinds.items()))
+        return float(isinstance(row.get("content"), dict) and not _place_problems(row))
 
     def parse(self, row: Mapping[str, Any]) -> Row:
         """The content of one row. Raises DataError: every problem with its field."""
-        content = row.get("content")
+        content, problems = row.get("content"), _place_problems(row)
         if not isinstance(content, dict):
             is_what = "missing" if content is None else kind_of(content)
-            fix = "restore the row from the dataset it was taken of"
-            raise DataError([Problem(f"must be an object, is {is_what}", field="content", fix=fix)])
-        problems: list[Problem] = []
+            problems.append(Problem(f"must be an object, is {is_what}", field="content", fix=_RESTORE))
+            raise DataError(problems)
         read_tools(content.get("tools", []), problems)
         raise_problems(problems)
         kind = next((kind for key, kind in _KINDS.items() if key in content), Conversation)
@@ -57,6 +56,17 @@ class Prepared(Value):
             orders = (order_problems(each.messages, each.tools) for each in found.conversations)
             raise_problems(list(dict.fromkeys(problem for order in orders for problem in order)))
         return found
+
+
+def _place_problems(row: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the file and the line that the row came from."""
+    problems: list[Problem] = []
+    required_text(row, "source", problems)
+    line = row.get("line")
+    if not isinstance(line, int) or isinstance(line, bool):
+        is_what = "missing" if line is None else kind_of(line)
+        problems.append(Problem(f"must be a whole number, is {is_what}", field="line", fix=_RESTORE))
+    return problems
 
 
 def _problem(fault: Any) -> Problem:

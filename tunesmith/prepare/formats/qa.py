@@ -52,7 +52,7 @@ def _first_answer(row: Mapping[str, Any], context: str, problems: list[Problem])
     if not answers:
         is_what = "missing" if "answers" not in row else f"{kind_of(row['answers'])} without an answer"
         fix = "write the answer to expect (for a question the context does not answer, that it does not)"
-        problems.append(Problem(f"is {is_what}", field="answers", fix=fix))
+        problems.append(Problem(f"is {is_what}", field="answers" if "answers" in row else "answer", fix=fix))
         return ""
     for index, answer in enumerate(answers):
         text, start = answer.get("text"), answer.get("answer_start")

@@ -40,8 +40,9 @@ class ToolUse(Value):
         problems: list[Problem] = []
         asked, answered = next((pair for pair in _PAIRS if pair[0] in row), _PAIRS[0])
         instruction = required_text(row, asked, problems)
+        before = len(problems)
         tools = loose_tools(row.get("tools"), "tools", problems)
-        if not tools and not problems:
+        if not tools and len(problems) == before:
             fix = "list the tools, or leave the key out of all rows (format: instruction)"
             problems.append(Problem("is missing or empty", field="tools", fix=fix))
         system = optional_text(row, "system", problems)
