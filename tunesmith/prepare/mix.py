@@ -6,6 +6,7 @@ Whatever is left out is named: `over_cap`, `not_sampled`, `not_in_subset`. Only 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -100,7 +101,13 @@ def _with_general(counts: list[int], general: list[bool], share: float) -> list[
     if not there:
         fix = "give a source with general: true that has training rows, or remove prepare.mix.general"
         raise DataError([Problem("there are no general training rows", field="prepare.mix.general", fix=fix)])
-    wanted = (sum(counts) - there) * share / (1.0 - share)
+    task = sum(counts) - there
+    wanted = task * share / (1.0 - share)
+    if wanted >= there + 1:
+        found, enough = there / (there + task), int(there * (1.0 - share) / share)
+        message = f"{there:,} general training rows beside {task:,} others are a share of {found:.3f}, not {share:g}"
+        fix = f"add general rows ({math.floor(wanted):,} are needed), keep {enough:,} others (at_most), or ask for less"
+        raise DataError([Problem(message, field="prepare.mix.general", fix=fix)])
     kept = min(1.0, wanted / there)
     return [round(count * kept) if marked else count for count, marked in zip(counts, general, strict=True)]
 

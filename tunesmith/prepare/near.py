@@ -36,11 +36,14 @@ class Candidates(NamedTuple):
 
 
 class Clusters(NamedTuple):
-    """For each row the kept row it repeats (itself when kept), how similar they are, and its group."""
+    """For each row the kept row it repeats (itself when kept), its group (that of its first row), and the row before it
+    that it was found most similar to (itself when none was), with the similarity measured (0 when none was).
+    """
 
     keeper: Indices
-    similarity: npt.NDArray[np.float32]
     group: Indices
+    like: Indices
+    similarity: npt.NDArray[np.float32]
 
 
 def in_order(splits: Sequence[str]) -> Indices:
@@ -72,7 +75,7 @@ def cluster(candidates: Candidates, rows: int, similar: Similar, threshold: floa
     With `drop` a row that repeats a kept one is measured no further. Else all rows are kept, and a group is all that is
     linked, however long the chain.
     """
-    keeper, parent = list(range(rows)), list(range(rows))
+    keeper, parent, like = list(range(rows)), list(range(rows)), list(range(rows))
     similarity = np.zeros(rows, dtype=np.float32)
     starts = np.flatnonzero(np.diff(candidates.later, prepend=-1)).tolist()
     for start, end in zip(starts, (*starts[1:], len(candidates.later)), strict=False):
@@ -85,12 +88,15 @@ def cluster(candidates: Candidates, rows: int, similar: Similar, threshold: floa
             measured = similar(other, row)
             if measured < threshold:
                 continue
-            similarity[row] = max(similarity[row], measured)
-            parent[_root(parent, row)] = _root(parent, other)
+            if measured > similarity[row]:
+                similarity[row], like[row] = measured, other
+            first, second = sorted((_root(parent, row), _root(parent, other)))
+            parent[second] = first
             if drop:
                 keeper[row] = other
                 break
-    return Clusters(np.array(keeper), similarity, np.array([_root(parent, row) for row in range(rows)]))
+    groups = np.array([_root(parent, row) for row in range(rows)])
+    return Clusters(np.array(keeper), groups, np.array(like), similarity)
 
 
 def spread(clusters: Clusters, first: Indices) -> Clusters:
@@ -102,16 +108,20 @@ def spread(clusters: Clusters, first: Indices) -> Clusters:
     keeper, group = places[clusters.keeper], places[clusters.group]
     which = np.searchsorted(places, first)
     repeats = first != np.arange(len(first))
-    similarity = np.where(repeats & (clusters.keeper[which] == which), 1.0, clusters.similarity[which])
-    return Clusters(keeper[which], similarity.astype(np.float32), group[which])
+    equal = repeats & (clusters.keeper[which] == which)
+    like = np.where(
+        equal, first, np.where(clusters.like == np.arange(len(places)), places, places[clusters.like])[which]
+    )
+    similarity = np.where(equal, 1.0, clusters.similarity[which])
+    return Clusters(keeper[which], group[which], like, similarity.astype(np.float32))
 
 
 def judgement(clusters: Clusters, order: Indices, rows: RowsSeen, name: str, *, drop: bool) -> Judgement:
     """The clusters, which are by place in `order`, as a verdict on the rows by index.
 
     Dropped rows have the reason `name`, or `name`_of_test (or _of_validation) when the row kept is there and they are
-    not. Findings: of a row that repeats another `name`, with the similarity and the other's place; of the other
-    `name`_cluster, with its size and members.
+    not. Findings: of a row that is like one before it `name`, with the similarity and the other's place; of the first
+    row of a group (the kept one) `name`_cluster, with its size and members.
     """
     ids = order[clusters.group]
     groups = np.empty(len(order), dtype=np.int64)
@@ -124,13 +134,18 @@ def judgement(clusters: Clusters, order: Indices, rows: RowsSeen, name: str, *, 
     for place in repeats.tolist():
         index, kept = int(order[place]), int(order[anchor[place]])
         members.setdefault(kept, []).append(index)
-        findings[index] = (Finding(name, f"{clusters.similarity[place]:.2f} like {rows.where(kept)}"),)
+        if clusters.similarity[place] > 0:
+            other = int(order[clusters.like[place]])
+            findings[index] = (Finding(name, f"{clusters.similarity[place]:.2f} like {rows.where(other)}"),)
         if drop:
             reasons[index] = _reason(name, rows.splits[kept], rows.splits[index])
     for kept, others in members.items():
         shown = ", ".join(rows.where(index) for index in others[:_SHOWN])
         more = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
-        findings[kept] = (Finding(f"{name}_cluster", f"{len(others) + 1:,} rows: this one, {shown}{more}"),)
+        findings[kept] = (
+            *findings.get(kept, ()),
+            Finding(f"{name}_cluster", f"{len(others) + 1:,} rows: this one, {shown}{more}"),
+        )
     return Judgement(reasons, findings, groups)
 
 

@@ -105,6 +105,15 @@ def test_general_data_has_its_share(run: Any) -> None:
     assert used(dataset) == {"a.jsonl": 60, "b.jsonl": 20}
 
 
+def test_too_little_general_data_is_not_taken_for_its_share(run: Any) -> None:
+    sources = [{"path": "a.jsonl"}, {"path": "b.jsonl", "general": True}]
+    files = {"a.jsonl": source("a", 60), "b.jsonl": source("b", 5)}
+    with pytest.raises(DataError, match=r"5 general .* beside 60 others are a share of 0.077, not 0.25") as caught:
+        run(files, sources=sources, mix={"general": 0.25})
+    assert "20 are needed" in (caught.value.problems[0].fix or "")
+    assert "keep 15 others (at_most)" in (caught.value.problems[0].fix or "")
+
+
 def test_a_source_gives_at_most_so_many_rows(run: Any) -> None:
     sources = [{"path": "a.jsonl", "at_most": 10}, {"path": "b.jsonl"}]
     files = {"a.jsonl": source("a", 60), "b.jsonl": source("b", 5)}

@@ -131,6 +131,16 @@ def test_reported_groups_are_the_linked_rows_of_brute_force(row: Any, judged: An
     wanted = {frozenset(i for i in range(len(parent)) if root(i) == top) for top in map(root, parent)}
     found = {frozenset(np.flatnonzero(judgement.groups == group).tolist()) for group in set(judgement.groups.tolist())}
     assert not judgement.reasons
+    named = [(index, each.detail) for index, said in judgement.findings.items() for each in said]
+    named = [(index, detail) for index, detail in named if " like " in detail]
+    for index, detail in named:  # as measured, with the row it names
+        similarity, place = detail.split(" like a.csv:")
+        other = int(place) - 1
+        assert other < index
+        assert float(similarity) == pytest.approx(
+            len(sets[index] & sets[other]) / len(sets[index] | sets[other]), abs=0.006
+        )
+    assert len(named) > 50
     assert len(found ^ wanted) <= 0.01 * len(wanted)
 
 
