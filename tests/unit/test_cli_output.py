@@ -168,6 +168,12 @@ def test_trained_and_untrained_tokens_have_two_colours():
     ]
 
 
+def test_a_task_of_unknown_length_claims_no_number(capsys):
+    with RichProgress().task("reading", 0) as task:
+        task.advance(5)
+    assert capsys.readouterr().err == "reading\n"
+
+
 def test_progress_without_a_terminal_is_a_line_per_task(capsys):
     progress = RichProgress()
     with progress.task("training", 3, "step") as task:

@@ -57,14 +57,14 @@ class RichProgress:
 
     @contextmanager
     def task(self, description: str, total: int, unit: str = "row") -> Iterator[Task]:
-        """Draw one bar; it stays on the screen when the work is done."""
+        """Draw one bar; it stays on the screen when the work is done. `total` 0: how much there is, is not known."""
         unit = unit if total == 1 else f"{unit}s"
         if not self._console.is_terminal:
-            self._console.print(f"{description} ({total:,} {unit})", markup=False)
+            self._console.print(f"{description} ({total:,} {unit})" if total else description, markup=False)
         elif self._open == 0:
             self._bars.start()
         self._open += 1
-        identity = self._bars.add_task(description, total=total, unit=unit, note="")
+        identity = self._bars.add_task(description, total=total or None, unit=unit, note="")
         try:
             yield _Bar(self, identity)
         finally:
