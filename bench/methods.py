@@ -75,7 +75,8 @@ three answers over HTTP, all releases on one server, equal the evaluation's word
 tuned beyond what is shown: read the scores as "it learns", not as a ranking. Preferences do not teach a label's wording
 by themselves: for them look at the share of held-out pairs whose better answer has the higher reward, the one that the
 objective itself raises (kto: all pairs of a wanted and an unwanted answer). grpo and rloo: mean reward of the greedy
-answers to held-back training questions before and after; a label's exact wording counts 1, a likeness less.
+answers to held-back training questions before and after; a label's exact wording counts 1, a likeness less. Lines
+are kept from run to run, made by the code of their day and, here, beside other work: compare tokens/s only roughly.
 """
 
 
