@@ -177,7 +177,7 @@ def test_held_out_preferences_of_other_methods(tmp_path: Path, tiny: Path, metho
         (
             "sft",
             PAIRS,
-            r"train\.objective\.name: 'sft' trains on conversation rows, .* preference .*choose .*dpo, .*kto",
+            r"train\.objective\.name: 'sft' trains on conversation or text rows, .* preference .*choose .*dpo, .*kto",
         ),
         ("dpo", JUDGED, r"'dpo' trains on preference rows, but prepare\.sources gives labelled rows .*choose kto"),
         ("kto", [{"prompt": f"{i}", "completion": "x"} for i in range(12)], r"choose .*sft"),
