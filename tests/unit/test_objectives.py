@@ -151,6 +151,6 @@ def test_the_pieces_of_a_step_add_up(name: str) -> None:
 
 def test_every_objective_says_what_it_trains_on() -> None:
     shapes = {name: made(name).shapes for name in ("sft", "dpo", "orpo", "simpo", "kto", "reward")}
-    assert shapes["sft"] == ("conversation",)
+    assert shapes["sft"] == ("conversation", "text")
     assert shapes["kto"] == ("labelled", "preference")
     assert {shapes[name] for name in ("dpo", "orpo", "simpo", "reward")} == {("preference",)}
