@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith.errors import DataError
+from tunesmith.prepare.instant import instant
 from tunesmith.types.recipe import PrepareSpec
 
 
@@ -80,6 +81,12 @@ def test_a_day_that_is_none_is_named(run: Any) -> None:
     rows = jsonl([{"prompt": "a", "completion": "b", "day": "last May"}])
     with pytest.raises(DataError, match=r"a\.jsonl:1: day: 'last May' is no date or time -> write 2024-05-31"):
         run({"a.jsonl": rows}, split={"validation": 0, "test": 0.5, "time": {"field": "day"}})
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_number_that_is_no_point_in_time_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="is no date or time"):
+        instant(text, "day")
 
 
 def source(name: str, count: int) -> str:
