@@ -16,7 +16,7 @@ from tunesmith.prepare.shingles import jaccard, shingles
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Conversation, Message
 
-__all__ = ["Ask", "AskFailed", "Drawing", "Unmade", "Way", "changed_text", "similarity", "text_of"]
+__all__ = ["Ask", "AskFailed", "Drawing", "Rewriting", "Unmade", "Way", "changed_text", "similarity", "text_of"]
 
 Side = Literal["input", "output"]
 
@@ -88,6 +88,16 @@ class Way(Value):
     @abstractmethod
     async def make(self, row: Conversation, drawing: Drawing) -> Conversation:
         """A new row of `row`. Raises AskFailed or Unmade."""
+
+
+class Rewriting(Way):
+    """A way that asks a model, with one `instruction`, to write the text anew."""
+
+    instruction: ClassVar[str]
+
+    async def make(self, row: Conversation, drawing: Drawing) -> Conversation:
+        """The row with one text rewritten."""
+        return changed_text(row, self.side, await drawing.rewrite(self.instruction, text_of(row, self.side)))
 
 
 def text_of(row: Conversation, side: Side) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from tunesmith.prepare.augmentation import Drawing, Way, changed_text, text_of
-from tunesmith.types.conversation import Conversation
+from typing import ClassVar
+
+from tunesmith.prepare.augmentation import Rewriting
 
 __all__ = ["Simplification"]
 
-_INSTRUCTION = (
-    "Rewrite the text that the user gives in short, simple words and sentences. Keep its meaning, language, names and "
-    "numbers. Reply with the new text alone."
-)
 
-
-class Simplification(Way):
+class Simplification(Rewriting):
     """The input (or the answer) in short and simple words."""
 
-    async def make(self, row: Conversation, drawing: Drawing) -> Conversation:
-        """The row with one text rewritten."""
-        return changed_text(row, self.side, await drawing.rewrite(_INSTRUCTION, text_of(row, self.side)))
+    instruction: ClassVar[str] = (
+        "Rewrite the text that the user gives in short, simple words and sentences. Keep its meaning, language, names "
+        "and numbers. Reply with the new text alone."
+    )
