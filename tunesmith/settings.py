@@ -18,7 +18,11 @@ class Settings(BaseSettings):
         home/models/<name>/          base weights as safetensors, tokenizer, chat template
         home/datasets/<digest>/      manifest.json, one .jsonl for each split, dropped rows and findings
         home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
-        home/registry.db             releases and aliases (SQLite)
+        home/files/<digest>          uploaded files
+        home/registry.db             releases, aliases, files, jobs, keys (SQLite)
+
+    `database_url` (`postgresql://user@host/name`) takes PostgreSQL in the place of that SQLite file, for several
+    servers and workers that share one home.
 
     `threads` is the number of processor threads for training and the engine (None: every core this process may use).
     """
@@ -27,6 +31,17 @@ class Settings(BaseSettings):
 
     home: Path = Path("~/.tunesmith").expanduser()
     threads: int | None = None
+    database_url: str | None = None
+
+    @property
+    def sqlite_url(self) -> str:
+        """Address of the SQLite file of `home`."""
+        return f"sqlite:///{self.home / 'registry.db'}"
+
+    @property
+    def database(self) -> str:
+        """Address of the database that is used."""
+        return self.database_url or self.sqlite_url
 
     @field_validator("home")
     @classmethod

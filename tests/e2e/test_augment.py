@@ -16,8 +16,9 @@ import pytest
 
 from tunesmith.engine.backends.echo import Echo
 from tunesmith.models.weights import resolve_base
-from tunesmith.release.registry import Registry
+from tunesmith.serve.platform import open_platform
 from tunesmith.serve.stage import ServeOptions, open_service, running
+from tunesmith.settings import Settings
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.recipe import ModelSpec
 
@@ -47,12 +48,11 @@ class Counted:
 def server(tmp_path: Path) -> Iterator[tuple[str, Counted]]:
     folder = make_tiny_model(tmp_path / "tiny")
     base = resolve_base(ModelSpec(base=str(folder)), folder)
-    registry = Registry(tmp_path / "home")
+    platform = open_platform(Settings(home=tmp_path / "home"))
     engine = Counted(Echo(length=12, delay_seconds=0.02).start(base.path))
     options = ServeOptions(port=0)
-    with running(open_service(base, registry, options, engine=engine), options) as url:
+    with running(open_service(base, platform, options, engine=engine), options) as url:
         yield f"{url}/v1", engine
-    registry.close()
 
 
 def start(source: Path, out: Path, url: str) -> subprocess.Popen[str]:

@@ -23,7 +23,9 @@ from tunesmith.engine.engine import GenerationRequest, Sampling
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base
 from tunesmith.release.registry import Registry
+from tunesmith.serve.platform import open_platform
 from tunesmith.serve.stage import ServeOptions, open_service, running
+from tunesmith.settings import Settings
 from tunesmith.testing.adapters import make_adapter
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.conversation import Message
@@ -81,7 +83,7 @@ def echo_server(base: BaseFiles, home: Path) -> Iterator[tuple[str, Registry, An
     """A server with the echo engine: its URL, its registry, the service."""
     registry = Registry(home)
     engine = Echo(answers={"charged me twice": "duplicate charge"}).start(base.path)
-    service = open_service(base, registry, OPTIONS, engine=engine)
+    service = open_service(base, open_platform(Settings(home=home)), OPTIONS, engine=engine)
     with running(service, OPTIONS) as url:
         yield url, registry, service
     registry.close()
@@ -352,7 +354,7 @@ def test_client_that_goes_away_cancels_the_generation(base: BaseFiles, home: Pat
     registry = Registry(home)
     engine: Any = CountingEcho(Echo(length=500, delay_seconds=0.05).start(base.path))
     body = {"model": "base", "messages": [{"role": "user", "content": "b" * 600}], "stream": stream, "n": 2}
-    with running(open_service(base, registry, OPTIONS, engine=engine), OPTIONS) as url:
+    with running(open_service(base, open_platform(Settings(home=home)), OPTIONS, engine=engine), OPTIONS) as url:
         _ask_and_leave(f"{url}/v1/chat/completions", body)
         _wait_for(lambda: engine.started == engine.ended == 2)
     registry.close()
@@ -381,7 +383,7 @@ def test_error_after_the_first_byte_is_an_error_event(base: BaseFiles, home: Pat
     registry = Registry(home)
     engine: Any = Breaks(Echo().start(base.path))
     with (
-        running(open_service(base, registry, OPTIONS, engine=engine), OPTIONS) as url,
+        running(open_service(base, open_platform(Settings(home=home)), OPTIONS, engine=engine), OPTIONS) as url,
         client_of(url) as client,
         pytest.raises(openai.APIError, match="Internal error: RuntimeError"),
     ):
@@ -395,7 +397,7 @@ def test_tiny_model_with_an_adapter_answers_as_the_engine_does(base: BaseFiles, 
     registry.register(release_of(base, digest), tmp_path / "adapter")
     backend = PluginSpec.model_validate({"name": "embedded", "precision": "float32", "threads": 1})
     options = OPTIONS.model_copy(update={"backend": backend})
-    service = open_service(base, registry, options)
+    service = open_service(base, open_platform(Settings(home=home)), options)
     renderer = Renderer(base.path)
     prompt = renderer.prompt_ids([Message(role="system", content=SYSTEM), Message(role="user", content=QUESTION)])
 
@@ -421,15 +423,16 @@ SERVER = """
 import sys
 from pathlib import Path
 from tunesmith.models.weights import resolve_base
-from tunesmith.release.registry import Registry
+from tunesmith.serve.platform import open_platform
 from tunesmith.serve.stage import ServeOptions, open_service, serve
+from tunesmith.settings import Settings
 from tunesmith.types.recipe import ModelSpec, PluginSpec
 
 home, folder = Path(sys.argv[1]), Path(sys.argv[2])
 backend = PluginSpec.model_validate({"name": "echo", "delay_seconds": 0.1})
 options = ServeOptions(port=0, backend=backend)
 base = resolve_base(ModelSpec(base=str(folder)), home)
-serve(open_service(base, Registry(home), options), options, lambda url: print(url, flush=True))
+serve(open_service(base, open_platform(Settings(home=home)), options), options, lambda url: print(url, flush=True))
 print("stopped", flush=True)
 """
 

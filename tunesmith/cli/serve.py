@@ -23,24 +23,27 @@ def command(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     base: Annotated[str | None, typer.Option(help="Base model to serve; default: the newest release's.")] = None,
     device: Annotated[str, typer.Option(help="Where the model computes: auto, cpu, cuda or cuda:1.")] = "auto",
+    backend: Annotated[str, typer.Option(help="What computes the answers; tunesmith plugins lists them.")] = "embedded",
     as_json: AsJson = False,
 ) -> None:
     """Serve every release over HTTP, in the shape of OpenAI's API."""
     settings = read_settings()
     from tunesmith.models.weights import resolve_base
     from tunesmith.release.registry import Registry
+    from tunesmith.serve.platform import open_platform
     from tunesmith.serve.stage import ServeOptions, open_service, serve
     from tunesmith.types.recipe import ModelSpec, PluginSpec
 
-    registry = Registry(settings.home)
+    platform = open_platform(settings)
+    registry = Registry(settings.home, platform.database)
     try:
         spec = ModelSpec(base=base or choose_base(registry))
         files = resolve_base(spec, settings.home, RichProgress())
-        backend = PluginSpec.model_validate({"name": "embedded", "device": device})
-        options = ServeOptions(host=host, port=port, backend=backend)
-        serve(open_service(files, registry, options), options, _announce(registry, as_json))
+        chosen = {"name": backend} | ({"device": device} if backend == "embedded" else {})
+        options = ServeOptions(host=host, port=port, backend=PluginSpec.model_validate(chosen))
+        serve(open_service(files, platform, options), options, _announce(registry, as_json))
     finally:
-        registry.close()
+        platform.close()
 
 
 def choose_base(registry: Registry) -> str:

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tunesmith.errors import ModelError, NotFound, TunesmithError, nearest
+from tunesmith.settings import Settings
 from tunesmith.store import releases as store
-from tunesmith.store.tables import Database
+from tunesmith.store.database import Database
 from tunesmith.types.base import Value
 from tunesmith.types.release import AliasMove, Release
 
@@ -49,9 +50,10 @@ def positions(moves: Iterable[AliasMove]) -> list[int]:
 class Registry:
     """Releases and aliases under `home`. Safe to use from several processes at once."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, database: Database | None = None) -> None:
+        """Adapters and evidence lie under `home`; the tables in `database` (default: the SQLite file of `home`)."""
         self._home = home
-        self._database = Database(home / "registry.db")
+        self._database = database or Database(Settings(home=home).sqlite_url)
 
     def register(
         self, release: Release, adapter: Path, evidence: Mapping[str, Value] | None = None

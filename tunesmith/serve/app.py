@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith import __version__
-from tunesmith.serve import failures
-from tunesmith.serve.api.chat_completions.router import build_router as chat_completions
-from tunesmith.serve.api.health.router import build_router as health
-from tunesmith.serve.api.models.router import build_router as models
+from tunesmith.serve import api, failures
 from tunesmith.serve.service import Service
 
 __all__ = ["create_app"]
@@ -27,13 +26,21 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await service.engine.close()
+        service.platform.close()
 
     app = FastAPI(title="Tunesmith", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     failures.install(app)
-    for build_router in (health, models, chat_completions):
-        app.include_router(build_router(service))
+    for router in _routers(service):
+        app.include_router(router)
     app.add_middleware(_RequestId)
     return app
+
+
+def _routers(service: Service) -> Iterator[APIRouter]:
+    """The router of every endpoint: each folder of `tunesmith.serve.api` has a `router.py` with `build_router`."""
+    for module in sorted(pkgutil.iter_modules(api.__path__), key=lambda found: found.name):
+        built: APIRouter = importlib.import_module(f"{api.__name__}.{module.name}.router").build_router(service)
+        yield built
 
 
 class _RequestId:

@@ -1,4 +1,4 @@
-"""What the endpoints work with: one engine, the renderer of its base, the catalogue of models."""
+"""What the endpoints work with: an engine, the renderer of its base, the catalogue of models, the platform's stores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tunesmith.engine.engine import Engine
 from tunesmith.serve.catalogue import Catalogue
+from tunesmith.serve.platform import Platform
 from tunesmith.serve.shelf import AdapterShelf
 from tunesmith.types.conversation import Message
 
@@ -34,3 +35,4 @@ class Service(NamedTuple):
     renderer: PromptRenderer
     catalogue: Catalogue
     shelf: AdapterShelf
+    platform: Platform

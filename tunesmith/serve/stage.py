@@ -16,8 +16,10 @@ from pydantic import Field
 from tunesmith.engine.backend import start_engine
 from tunesmith.engine.engine import Engine
 from tunesmith.errors import EngineError
+from tunesmith.release.registry import Registry
 from tunesmith.serve.app import create_app
-from tunesmith.serve.catalogue import BaseIdentity, Catalogue, Releases
+from tunesmith.serve.catalogue import BaseIdentity, Catalogue
+from tunesmith.serve.platform import Platform
 from tunesmith.serve.service import Service
 from tunesmith.serve.shelf import AdapterShelf
 from tunesmith.types.base import Value
@@ -40,9 +42,9 @@ class ServeOptions(Value):
 
 
 def open_service(
-    base: BaseFiles, releases: Releases, options: ServeOptions, *, engine: Engine | None = None
+    base: BaseFiles, platform: Platform, options: ServeOptions, *, engine: Engine | None = None
 ) -> Service:
-    """Start the engine for `base` (or use `engine`) and put the catalogue of `releases` beside it.
+    """Start the engine for `base` (or use `engine`) and put the catalogue of the platform's releases beside it.
 
     Raises ModelError when the backend cannot serve the base.
     """
@@ -56,7 +58,9 @@ def open_service(
         created=int((base.path / "config.json").stat().st_mtime),
     )
     started = engine or start_engine(options.backend, base.path)
-    return Service(started, renderer, Catalogue(releases, identity), AdapterShelf(started, options.max_adapters))
+    registry = Registry(platform.settings.home, platform.database)
+    catalogue = Catalogue(registry, identity)
+    return Service(started, renderer, catalogue, AdapterShelf(started, options.max_adapters), platform)
 
 
 def serve(service: Service, options: ServeOptions, on_ready: Callable[[str], None]) -> None:

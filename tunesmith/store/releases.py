@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ForeignKeyConstraint, String, UniqueConstraint, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tunesmith.store.tables import AliasMoveRow, ReleaseRow
+from tunesmith.store.database import Tables
 from tunesmith.types.release import AliasMove, Release
 
 __all__ = ["add_move", "add_release", "all_releases", "moves_of", "release_by_id"]
+
+
+class ReleaseRow(Tables):
+    """A release; `content` is its JSON without version and place. Rows are never changed."""
+
+    __tablename__ = "releases"
+    __table_args__ = (UniqueConstraint("name", "version", name="one_release_per_version"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    version: Mapped[int]
+    content: Mapped[str]
+
+
+class AliasMoveRow(Tables):
+    """One move of an alias, in order of `id`. Rows are only added; the present place follows from the history."""
+
+    __tablename__ = "alias_moves"
+    __table_args__ = (ForeignKeyConstraint(["name", "version"], ["releases.name", "releases.version"]),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(index=True)
+    alias: Mapped[str]
+    version: Mapped[int]
+    kind: Mapped[str]
+    moved: Mapped[str]
 
 
 def add_release(session: Session, release: Release) -> tuple[Release, bool]:

@@ -1,0 +1,44 @@
+"""Lists as OpenAI's clients page through them: `limit` items after the one whose id is `after`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, TypeVar
+
+from tunesmith.serve.failures import ApiError
+from tunesmith.types.base import Value
+
+__all__ = ["Page", "page_of"]
+
+Item = TypeVar("Item")
+
+
+class Page(Value, Generic[Item]):
+    """One page of a list. Clients ask on with `after=last_id` while `has_more`."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Item, ...]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+def page_of(items: Sequence[Item], limit: int, after: str | None, identity: Callable[[Item], str]) -> Page[Item]:
+    """The page of `items` (all of them, in the order of the list) that begins after the item with the id `after`.
+
+    Raises ApiError 400 when no item has that id: an ignored cursor would send clients round for ever.
+    """
+    start = 0
+    if after is not None:
+        places = [index for index, item in enumerate(items) if identity(item) == after]
+        if not places:
+            raise ApiError(400, f"Invalid value for 'after': no item of this list has the id {after!r}.", param="after")
+        start = places[0] + 1
+    data = tuple(items[start : start + limit])
+    ids = [identity(item) for item in data]
+    return Page[Item](
+        data=data,
+        has_more=start + limit < len(items),
+        first_id=ids[0] if ids else None,
+        last_id=ids[-1] if ids else None,
+    )

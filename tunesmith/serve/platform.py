@@ -1,0 +1,26 @@
+"""What the endpoints of the fine-tuning platform work with: the settings and the database."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tunesmith.settings import Settings
+from tunesmith.store.database import Database
+
+__all__ = ["Platform", "open_platform"]
+
+
+class Platform(NamedTuple):
+    """The stores of one home."""
+
+    settings: Settings
+    database: Database
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def open_platform(settings: Settings) -> Platform:
+    """The stores that `settings` name; nothing is opened before it is used."""
+    return Platform(settings, Database(settings.database))
