@@ -130,6 +130,7 @@ FAMILIES: dict[str, Iterable[Raw]] = {
     "instructions": instructions(),
     "qa": (pair(row["question"], row["answer"]) for row in lines("gsm8k/train_first_2500.jsonl")),
     "preferences": preferences(),
+    "judged": preferences(),
     "sharegpt": sharegpt(),
     "structured": structured(),
     "functions": functions(),
