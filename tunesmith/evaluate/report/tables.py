@@ -164,6 +164,8 @@ def _comparison_row(evaluation: EvaluationReport, pair: Comparison, first: bool,
     settled = pair.rows_for_decision is None
     kind = ("good" if gain > 0 else "bad") if settled else "unsure"
     undecided = f"undecided, about {wording.about(pair.rows_for_decision or 0)} more rows"
+    if pair.won == pair.lost == 0:
+        undecided = "the same on every row"
     reading = {"good": "better", "bad": "worse"}.get(kind, undecided)
     return ComparisonRow(
         first=first,

@@ -30,14 +30,12 @@ def amount(value: float | None, scale: Scale) -> str:
     """A value on its scale: '93.3%', '1.42'; an em dash for nothing."""
     if value is None:
         return "\u2014"
-    if scale == "number":
-        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{100 * value:.1f}%"
+    return _plain(value) if scale == "number" else f"{100 * value:.1f}%"
 
 
 def points(value: float, scale: Scale) -> str:
     """A difference without its sign: '12.2 points' of percent, or a plain number."""
-    return f"{abs(value):,.3g}" if scale == "number" else f"{100 * abs(value):.1f} points"
+    return _plain(abs(value)) if scale == "number" else f"{100 * abs(value):.1f} points"
 
 
 def plus_minus(score: Score) -> str:
@@ -57,8 +55,13 @@ def interval(score: Score) -> str:
 
 def change(value: float, scale: Scale) -> str:
     """A difference with its sign and a real minus: '+12.2', '\u22120.31'."""
-    figure = f"{abs(value):,.3g}" if scale == "number" else f"{100 * abs(value):.1f}"
+    figure = _plain(abs(value)) if scale == "number" else f"{100 * abs(value):.1f}"
     return ("+" if value > 0 else "\u2212" if value < 0 else "") + figure
+
+
+def _plain(value: float) -> str:
+    """Three figures, and no powers of ten for thousands: '1.42', '1,037'."""
+    return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def p_value(comparison: Comparison) -> str:
