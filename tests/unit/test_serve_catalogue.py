@@ -13,7 +13,10 @@ from tunesmith.errors import ModelError
 from tunesmith.serve.catalogue import BaseIdentity, Catalogue
 from tunesmith.serve.failures import ApiError
 from tunesmith.serve.shelf import AdapterShelf
+from tunesmith.store.database import Database
+from tunesmith.store.tuned import TunedModels
 from tunesmith.types.release import Release
+from tunesmith.types.tuned import JOB_PREFIX, TunedModel
 
 BASE = BaseIdentity(name="tiny", digest="b" * 64, template_digest="t", created=5)
 
@@ -47,6 +50,9 @@ class Registry:
     def aliases(self, name: str, /) -> dict[str, int]:
         return self.moved.get(name, {})
 
+    def by_id(self, identity: str, /) -> Release | None:
+        return next((one for one in self.releases if one.identity() == identity), None)
+
 
 def test_ids_and_what_they_mean() -> None:
     registry = Registry(
@@ -68,6 +74,25 @@ def test_ids_and_what_they_mean() -> None:
     assert (catalogue.find("a").created, catalogue.find("base").created) == (7, 5)
     registry.moved = {"a": {"stable": 2}}
     assert catalogue.find("a").release == registry.releases[1]
+
+
+def test_what_a_job_made_is_there_for_its_project_alone(tmp_path: Path) -> None:
+    tuned = TunedModels(Database(f"sqlite:///{tmp_path / 'registry.db'}"))
+    made = release(f"{JOB_PREFIX}1", 1)
+    catalogue = Catalogue(Registry([release("a", 1), made], {}), BASE, tuned)
+    name = "ft:tiny:acme::1"
+    tuned.add(TunedModel(name=name, project="acme", release=made.identity(), job=made.name, created_at=9))
+    assert [one.id for one in catalogue.list("acme")] == ["base", "a@v1", "a", name]
+    assert [one.id for one in catalogue.list("other")] == ["base", "a@v1", "a"]
+    assert catalogue.find(name, "acme").release == made
+    for model, project in ((name, "other"), (made.name, "acme"), (made.reference, "other")):
+        with pytest.raises(ApiError, match="does not exist") as caught:
+            catalogue.find(model, project)
+        assert caught.value.code == "model_not_found"
+    assert not tuned.delete("other", name)
+    assert tuned.delete("acme", name)
+    with pytest.raises(ApiError, match="does not exist"):
+        catalogue.find(name, "acme")
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,12 @@ class Registry:
                 raise NotFound(f"{reference!r} is the beginning of several releases.", hint=f"They are: {listed}")
         raise _not_found(reference, sorted(names))
 
+    def by_id(self, identity: str) -> Release | None:
+        """The release with this whole id, or None."""
+        with self._database.transaction() as session:
+            found = store.release_by_id(session, identity)
+        return self._placed(found) if found is not None else None
+
     def aliases(self, name: str) -> dict[str, int]:
         """Alias -> version for all aliases of `name`."""
         with self._database.transaction() as session:

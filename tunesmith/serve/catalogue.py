@@ -4,6 +4,7 @@
     disputes@v3       a release
     disputes:canary   the release an alias points to
     disputes          the release `stable` points to, else the newest
+    ft:tiny:acme::f00 a model that a fine-tuning job of the project `acme` made; for that project alone
 
 The registry is read at each request, so a new release is served without a restart.
 """
@@ -14,11 +15,13 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from tunesmith.errors import nearest
+from tunesmith.serve.caller import LOCAL
 from tunesmith.serve.failures import ApiError
 from tunesmith.types.base import Value
 from tunesmith.types.release import Release
+from tunesmith.types.tuned import JOB_PREFIX, TunedModel
 
-__all__ = ["BASE_ID", "BaseIdentity", "Catalogue", "Releases", "Served"]
+__all__ = ["BASE_ID", "BaseIdentity", "Catalogue", "Releases", "Served", "Tuned"]
 
 BASE_ID = "base"
 _DEFAULT_ALIAS = "stable"
@@ -32,6 +35,19 @@ class Releases(Protocol):
 
     def aliases(self, name: str, /) -> dict[str, int]:
         """Alias -> version for all aliases of `name`."""
+
+    def by_id(self, identity: str, /) -> Release | None:
+        """The release with this id, or None."""
+
+
+class Tuned(Protocol):
+    """The part of `tunesmith.store.tuned.TunedModels` that serving needs."""
+
+    def list(self, project: str, /) -> tuple[TunedModel, ...]:
+        """The models that jobs of `project` made."""
+
+    def find(self, project: str, name: str, /) -> TunedModel | None:
+        """The one with this name, or None."""
 
 
 class BaseIdentity(Value):
@@ -54,13 +70,24 @@ class Served(NamedTuple):
 class Catalogue:
     """Model ids of one running base."""
 
-    def __init__(self, releases: Releases, base: BaseIdentity) -> None:
+    def __init__(self, releases: Releases, base: BaseIdentity, tuned: Tuned | None = None) -> None:
         self._releases = releases
         self._base = base
+        self._tuned = tuned
 
-    def list(self) -> tuple[Served, ...]:
-        """Every id that can be asked for, the base first."""
-        fitting = [release for release in self._releases.list() if self._misfit(release) is None]
+    @property
+    def base(self) -> BaseIdentity:
+        """The base that runs."""
+        return self._base
+
+    def list(self, project: str = LOCAL.project) -> tuple[Served, ...]:
+        """Every id that `project` can ask for, the base first, what its fine-tuning jobs made last."""
+        made = self._tuned.list(project) if self._tuned else ()
+        return (*self._open(), *(served for model in made if (served := self._made(model)) is not None))
+
+    def _open(self) -> tuple[Served, ...]:
+        """The base and the releases that everybody may ask for."""
+        fitting = [release for release in self._everybodys() if self._misfit(release) is None]
         served = [Served(BASE_ID, None, self._base.created)]
         for name in sorted({release.name for release in fitting}):
             versions = {release.version: release for release in fitting if release.name == name}
@@ -70,12 +97,15 @@ class Catalogue:
             served.append(_served(name, versions[aliases.get(_DEFAULT_ALIAS, max(versions))]))
         return tuple(served)
 
-    def find(self, model: str) -> Served:
-        """What `model` means. Raises ApiError 404 `model_not_found` that says what there is."""
-        known = {served.id: served for served in self.list()}
+    def find(self, model: str, project: str = LOCAL.project) -> Served:
+        """What `model` means to `project`. Raises ApiError 404 `model_not_found` that says what there is."""
+        made = self._tuned.find(project, model) if self._tuned else None
+        if made is not None and (served := self._made(made)) is not None:
+            return served
+        known = {served.id: served for served in self.list(project)}
         if model in known:
             return known[model]
-        elsewhere = [release for release in self._releases.list() if model in (release.reference, release.name)]
+        elsewhere = [release for release in self._everybodys() if model in (release.reference, release.name)]
         if elsewhere:
             reason = f"The model '{model}' exists but is not served here: {self._misfit(elsewhere[-1])}."
         else:
@@ -83,6 +113,14 @@ class Catalogue:
             hint = f" Did you mean '{close}'?" if close else ""
             reason = f"The model '{model}' does not exist.{hint} There are: {', '.join(known)}."
         raise ApiError(404, reason, param="model", code="model_not_found")
+
+    def _everybodys(self) -> tuple[Release, ...]:
+        return tuple(release for release in self._releases.list() if not release.name.startswith(JOB_PREFIX))
+
+    def _made(self, model: TunedModel) -> Served | None:
+        """What a job's model means; None when its release is gone or of another base."""
+        release = self._releases.by_id(model.release)
+        return Served(model.name, release, model.created_at) if release and self._misfit(release) is None else None
 
     def _misfit(self, release: Release) -> str | None:
         """Why a release cannot run on this base; None when it can."""

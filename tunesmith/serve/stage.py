@@ -22,6 +22,7 @@ from tunesmith.serve.catalogue import BaseIdentity, Catalogue
 from tunesmith.serve.platform import Platform
 from tunesmith.serve.service import Service
 from tunesmith.serve.shelf import AdapterShelf
+from tunesmith.store.tuned import TunedModels
 from tunesmith.types.base import Value
 from tunesmith.types.recipe import PluginSpec
 
@@ -59,7 +60,7 @@ def open_service(
     )
     started = engine or start_engine(options.backend, base.path)
     registry = Registry(platform.settings.home, platform.database)
-    catalogue = Catalogue(registry, identity)
+    catalogue = Catalogue(registry, identity, TunedModels(platform.database))
     return Service(started, renderer, catalogue, AdapterShelf(started, options.max_adapters), platform)
 
 

@@ -31,9 +31,9 @@ __all__ = ["complete", "stream"]
 _log = logging.getLogger(__name__)
 
 
-async def complete(service: Service, request: ChatRequest) -> ChatCompletion:
-    """The whole answer."""
-    found = await _plan(service, request)
+async def complete(service: Service, request: ChatRequest, project: str) -> ChatCompletion:
+    """The whole answer, from a model that `project` sees."""
+    found = await _plan(service, request, project)
     events: list[list[TokenEvent]] = [[] for _ in found.samplings]
     async with service.shelf.use(found.served.release) as adapter:
         streams = [service.engine.submit(one) for one in found.requests(adapter)]
@@ -53,13 +53,13 @@ async def complete(service: Service, request: ChatRequest) -> ChatCompletion:
     )
 
 
-async def stream(service: Service, request: ChatRequest) -> AsyncGenerator[str, None]:
-    """Server-sent events of the answer.
+async def stream(service: Service, request: ChatRequest, project: str) -> AsyncGenerator[str, None]:
+    """Server-sent events of the answer of a model that `project` sees.
 
     What can be known before the first byte (unknown model, wrong parameters, too long) is raised here, not streamed.
     The adapter stays in use until the returned generator is closed.
     """
-    found = await _plan(service, request)
+    found = await _plan(service, request, project)
     async with AsyncExitStack() as started:
         adapter = await started.enter_async_context(service.shelf.use(found.served.release))
         streams = [service.engine.submit(one) for one in found.requests(adapter)]
@@ -71,9 +71,9 @@ async def stream(service: Service, request: ChatRequest) -> AsyncGenerator[str, 
     return events
 
 
-async def _plan(service: Service, request: ChatRequest) -> Plan:
+async def _plan(service: Service, request: ChatRequest, project: str) -> Plan:
     """In a thread, so that neither the database nor a long prompt holds up the event loop."""
-    return await asyncio.to_thread(lambda: plan(service, service.catalogue.find(request.model), request))
+    return await asyncio.to_thread(lambda: plan(service, service.catalogue.find(request.model, project), request))
 
 
 async def _events(

@@ -7,6 +7,7 @@ from starlette.requests import ClientDisconnect
 
 from tunesmith.serve.api.chat_completions.handler import complete, stream
 from tunesmith.serve.api.chat_completions.protocol import ChatCompletion, ChatRequest
+from tunesmith.serve.caller import Asking
 from tunesmith.serve.disconnect import EventStream, while_connected
 from tunesmith.serve.service import Service
 
@@ -21,11 +22,11 @@ def build_router(service: Service) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/chat/completions", response_model=ChatCompletion)
-    async def chat_completions(body: ChatRequest, request: Request) -> ChatCompletion | Response:
+    async def chat_completions(body: ChatRequest, request: Request, caller: Asking) -> ChatCompletion | Response:
         if body.stream:
-            return EventStream(await stream(service, body))
+            return EventStream(await stream(service, body, caller.project))
         try:
-            return await while_connected(request.receive, complete(service, body))
+            return await while_connected(request.receive, complete(service, body, caller.project))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
 

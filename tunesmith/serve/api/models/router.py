@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from tunesmith.serve.api.models.handler import list_models, retrieve_model
 from tunesmith.serve.api.models.protocol import Model, ModelList
+from tunesmith.serve.caller import Asking
 from tunesmith.serve.service import Service
 
 __all__ = ["build_router"]
@@ -16,12 +17,12 @@ def build_router(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1/models")
 
     @router.get("")
-    async def models() -> ModelList:
-        return await list_models(service)
+    async def models(caller: Asking) -> ModelList:
+        return await list_models(service, caller)
 
     # `path`, because clients encode a slash in an id as %2F and servers decode it before routing.
     @router.get("/{model:path}")
-    async def model(model: str) -> Model:
-        return await retrieve_model(service, model)
+    async def model(model: str, caller: Asking) -> Model:
+        return await retrieve_model(service, caller, model)
 
     return router

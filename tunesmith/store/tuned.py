@@ -1,0 +1,68 @@
+"""The models that fine-tuning jobs made, by name and project."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, String, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from tunesmith.store.database import Database, Tables
+from tunesmith.types.tuned import TunedModel
+
+__all__ = ["TunedModels", "add_tuned"]
+
+
+class TunedRow(Tables):
+    """A tuned model. `number` counts up. Of a deleted model the row is gone; its release stays, and nobody sees it."""
+
+    __tablename__ = "tuned_models"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(400), unique=True)
+    project: Mapped[str] = mapped_column(index=True)
+    release: Mapped[str] = mapped_column(String(64), index=True)
+    job: Mapped[str] = mapped_column(String(64), index=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+def add_tuned(session: Session, model: TunedModel) -> None:
+    """Store `model`, unless it is there already."""
+    if session.scalar(select(TunedRow.number).where(TunedRow.name == model.name)) is None:
+        session.add(TunedRow(**model.model_dump()))
+        session.flush()
+
+
+class TunedModels:
+    """The tuned models in `database`. Every question names a project; another project's models do not exist for it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, model: TunedModel) -> None:
+        """Store `model`, unless it is there already."""
+        with self._database.transaction() as session:
+            add_tuned(session, model)
+
+    def list(self, project: str) -> tuple[TunedModel, ...]:
+        """The models of `project`, oldest first."""
+        with self._database.transaction() as session:
+            rows = session.scalars(select(TunedRow).where(TunedRow.project == project).order_by(TunedRow.number))
+            return tuple(map(_value, rows))
+
+    def find(self, project: str, name: str) -> TunedModel | None:
+        """The model of `project` with this name, or None."""
+        with self._database.transaction() as session:
+            row = session.scalar(select(TunedRow).where(TunedRow.name == name, TunedRow.project == project))
+            return None if row is None else _value(row)
+
+    def delete(self, project: str, name: str) -> bool:
+        """Forget the model of `project` with this name; False when there is none."""
+        with self._database.transaction() as session:
+            query = select(TunedRow).where(TunedRow.name == name, TunedRow.project == project).with_for_update()
+            row = session.scalar(query)
+            if row is not None:
+                session.delete(row)
+        return row is not None
+
+
+def _value(row: TunedRow) -> TunedModel:
+    return TunedModel.model_validate({name: getattr(row, name) for name in TunedModel.model_fields})
