@@ -48,8 +48,8 @@ def release(
         decision_digest=decision.content_digest(),
         outcome=decision.outcome,
         run=run.id,
-        system_prompt=manifest.system_prompt,
-        max_new_tokens=report.max_new_tokens,
+        system_prompt=manifest.system_prompt if spec.impose_system else None,
+        max_new_tokens=spec.max_new_tokens or report.max_new_tokens,
         created=now(),
     )
     registry = Registry(home)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tunesmith.store.database import Tables
 from tunesmith.types.release import AliasMove, Release
 
-__all__ = ["add_move", "add_release", "all_releases", "moves_of", "release_by_id"]
+__all__ = ["AliasMoveRow", "ReleaseRow", "add_move", "add_release", "all_releases", "moves_of", "release_by_id"]
 
 
 class ReleaseRow(Tables):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from tunesmith.store import releases, tuned
+from tunesmith.store import jobs, releases, tuned
 from tunesmith.store.database import Tables
 
 __all__ = ["DECLARED_BY", "create"]
 
-DECLARED_BY = (releases, tuned)
+DECLARED_BY = (jobs, releases, tuned)
 
 
 def create(engine: Engine) -> None:

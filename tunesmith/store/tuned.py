@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tunesmith.store.database import Database, Tables
 from tunesmith.types.tuned import TunedModel
 
-__all__ = ["TunedModels", "add_tuned"]
+__all__ = ["TunedModels", "TunedRow", "add_tuned"]
 
 
 class TunedRow(Tables):

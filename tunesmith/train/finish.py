@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tunesmith.errors import TrainingFailed
 from tunesmith.models.adapter import AdapterIdentity, adapter_digest, load_adapter_state, save_adapter
 from tunesmith.models.method import Method
 from tunesmith.models.new_tokens import row_tensors, save_rows
@@ -42,7 +43,9 @@ __all__ = [
     "TrainingInput",
     "finish",
     "finished_run",
+    "identity_of",
     "owes_preferences",
+    "save",
     "write_record",
 ]
 
@@ -85,6 +88,8 @@ class Prepared(NamedTuple):
     watch: PeakWatch
     name_row: Callable[[SplitName, str], str] = "{} row {}".format
     rollouts: Rollouts | None = None
+    identity: AdapterIdentity | None = None
+    """what saved adapters say they belong to"""
 
 
 class TrainedState(NamedTuple):
@@ -102,13 +107,8 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
     load_adapter_state(model, best)
     model.eval()
     manifest = given.dataset.manifest
-    identity = AdapterIdentity(
-        base=given.base.name,
-        base_digest=given.base.digest,
-        template_digest=manifest.proof.template_digest,
-        tokenizer_digest=manifest.proof.tokenizer_digest,
-    )
-    digest = _save(prepared, best, trained.fresh, identity, folder / "adapter")
+    identity = identity_of(given)
+    digest = save(prepared._replace(identity=identity), trained.fresh, best, folder / "adapter")
     trainable, total = count_parameters(model)
     said = learned.said_of(model, rows_of(prepared.groups[:2])[:2], prepared.objective)
     checks = (
@@ -170,14 +170,29 @@ def _free(prepared: Prepared, trained: TrainedState) -> None:
     memory.release_unused()
 
 
-def _save(prepared: Prepared, best: Tensors, fresh: Tensors, identity: AdapterIdentity, folder: Path) -> str:
-    """Write the adapter, and beside it the score head and the rows of new tokens, if any; the digest of all."""
+def identity_of(given: TrainingInput) -> AdapterIdentity:
+    """What an adapter trained on `given` says it belongs to."""
+    proof = given.dataset.manifest.proof
+    return AdapterIdentity(
+        base=given.base.name,
+        base_digest=given.base.digest,
+        template_digest=proof.template_digest,
+        tokenizer_digest=proof.tokenizer_digest,
+    )
+
+
+def save(prepared: Prepared, fresh: Tensors, trained: Tensors, folder: Path) -> str:
+    """Write the adapter `trained` of a run that began at `fresh`, and beside it the score head and the rows of new
+    tokens, if any; the digest of all.
+    """
+    if prepared.identity is None:
+        raise TrainingFailed("The run does not know what its adapter belongs to.")
     apart = {SCORE, *row_tensors(prepared.model)}
-    states = ({name: tensor for name, tensor in state.items() if name not in apart} for state in (best, fresh))
-    save_adapter(prepared.method.export(prepared.model, *states), identity, folder)
-    save_rows(prepared.model, best, folder)
-    if SCORE in best:
-        save_score_head(best[SCORE], folder)
+    states = ({name: tensor for name, tensor in state.items() if name not in apart} for state in (trained, fresh))
+    save_adapter(prepared.method.export(prepared.model, *states), prepared.identity, folder)
+    save_rows(prepared.model, trained, folder)
+    if SCORE in trained:
+        save_score_head(trained[SCORE], folder)
     return adapter_digest(folder)
 
 

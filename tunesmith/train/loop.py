@@ -19,6 +19,7 @@ from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
 from tunesmith.train.forward import score
+from tunesmith.train.epochs import EpochAdapters
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop_options import LoopOptions
 from tunesmith.train.memory import memory_of
@@ -60,6 +61,7 @@ class Training:
     rollouts: Rollouts | None = None
     interruption: Interruption = field(default_factory=Interruption)
     team: Team = field(default_factory=Alone)
+    epochs: EpochAdapters | None = None
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -118,6 +120,7 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
                 if owed := _owes_validation(plan, state):
                     with training.interruption.undisturbed():
                         state = _after_epoch(training, state)
+                        _keep_epoch(training, state.step)
                 due = owed or state.step % training.options.checkpoint_every == 0
                 if due and state.step > 0 and state != saved:
                     saved = _save(training, state)
@@ -266,6 +269,12 @@ def _after_epoch(training: Training, state: CheckpointState) -> CheckpointState:
     return state.model_copy(
         update={"epochs_without_gain": waited, "stopped_early": patience > 0 and waited >= patience}
     )
+
+
+def _keep_epoch(training: Training, step: int) -> None:
+    """The adapter of the epoch that ends with `step`, where the last ones are kept."""
+    if training.epochs is not None and training.epochs.wants(step):
+        training.epochs.write(step, training.model, training.team.whole, training.team.leads)
 
 
 def _log_validation(training: Training, step: int, found: Mapping[str, float]) -> None:

@@ -198,13 +198,14 @@ class PeakWatch:
 
 
 def available_bytes(processes: int = 1) -> int:
-    """Memory this process may use: what is free plus what it already holds, within the control group's limit if
-    there is one. Of `processes` that share the machine each may use an equal part.
+    """Memory this process may use: what is free plus what it already holds, within the limits of the control group and
+    of the process (RLIMIT_DATA) if there are any. Of `processes` that share the machine each may use an equal part.
     """
     own = psutil.Process().memory_info().rss
-    limit = _cgroup_limit()
     free = psutil.virtual_memory().available // processes + own
-    return int(min(free, limit // processes)) if limit else int(free)
+    shared, alone = _cgroup_limit(), resource.getrlimit(resource.RLIMIT_DATA)[0]
+    limits = [shared // processes] if shared else []
+    return int(min([free, *limits, *([alone] if alone != resource.RLIM_INFINITY else [])]))
 
 
 def reset_peak() -> bool:

@@ -26,13 +26,16 @@ from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import CheckpointState
 from tunesmith.train.disk import plain_disk_errors
 from tunesmith.train.environment import environment
+from tunesmith.train.epochs import EPOCHS_FOLDER, EpochAdapters
 from tunesmith.train.finish import (
     Prepared,
     TrainedState,
     TrainingInput,
     finish,
     finished_run,
+    identity_of,
     owes_preferences,
+    save,
     write_record,
 )
 from tunesmith.train.fit import fit
@@ -82,7 +85,8 @@ def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
             TRAIN_VERSION,
             given.base.digest,
             given.dataset.manifest.digest,
-            spec.model_dump(mode="json", exclude={"device", "attention", "parallel"}),
+            spec.model_dump(mode="json", exclude={"device", "attention", "parallel", "keep_epochs"}),
+            *([{"keep_epochs": spec.keep_epochs}] if spec.keep_epochs else []),
             *placement_of(spec).digested,
             *_plugin(OBJECTIVES, spec.objective, Objective).depends_on(given.home),
         ]
@@ -186,7 +190,9 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
         checks = (*checks, sampling_check(rollouts, model, groups, precision))
         selfchecks.require(checks)
     prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled, watch)
-    prepared = prepared._replace(name_row=given.dataset.name_row, rollouts=rollouts)
+    prepared = prepared._replace(
+        name_row=given.dataset.name_row, rollouts=rollouts, identity=identity_of(given)
+    )
     if settled is None:
         room = team.choose(lambda: _settle(spec, prepared, first, (team, folder), progress))
         prepared = prepared._replace(settled=room)
@@ -219,7 +225,7 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
         progress.say(f"resuming after step {resume} of {prepared.plan.steps}")
     team.shard(prepared.model)
     trackers = [_plugin("tunesmith.train.trackers", choice, Tracker) for choice in spec.trackers if team.leads]
-    groups = prepared.method.parameter_groups(prepared.model)
+    groups, plan = prepared.method.parameter_groups(prepared.model), prepared.plan
     optimizer = make_optimizer(groups, spec.learning_rate, spec.weight_decay, spec.optimizer)
     if saved:
         load_optimizer_tensors(optimizer, team.parted(saved.optimizer, optimizer))
@@ -232,7 +238,7 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
             optimizer=optimizer,
             method=prepared.method,
             objective=prepared.objective,
-            plan=prepared.plan,
+            plan=plan,
             groups=prepared.groups,
             validation=prepared.validation,
             metrics=MetricsLog(folder, sinks, resume) if team.leads else Unlogged(),
@@ -242,6 +248,7 @@ def _run(spec: TrainSpec, prepared: Prepared, place: _Place, progress: Progress)
             interruption=team.interruption,
             rollouts=prepared.rollouts,
             team=team,
+            epochs=EpochAdapters(folder / EPOCHS_FOLDER, plan, spec.keep_epochs, partial(save, prepared, fresh)),
         )
         stack.enter_context(team.stepping())
         state = run_steps(training, saved.state if saved else CheckpointState(run_digest=digest, step=0), progress)

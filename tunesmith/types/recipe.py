@@ -121,6 +121,7 @@ class TrainSpec(Value):
     device has instructions for it, else float32. `attention` computes the prefix tree by segments (kernels of the
     processor), by FlexAttention's blocks (`flex`, CUDA) or with one dense mask (any device); auto takes the fastest.
     Dropout in the adapter samples one mask per shared prefix token. `checkpoint_every` counts optimizer steps.
+    The adapters of the last `keep_epochs` epochs are kept beside the final one, each usable like it.
     `patience` is the number of epochs without a
     better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
     bits and pages them to the processor's memory when the GPU is full; it needs CUDA. `grader`
@@ -147,6 +148,7 @@ class TrainSpec(Value):
     seed: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=20, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    keep_epochs: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
     parallel: ParallelSpec = ParallelSpec()
 
@@ -183,10 +185,17 @@ class GateSpec(Value):
 
 
 class ReleaseSpec(Value):
-    """The name under which a tuned model is registered, and the alias that moves to it when the gate passes."""
+    """The name under which a tuned model is registered, and the alias that moves to it when the gate passes.
+
+    A server puts the system prompt that all rows open with in front of requests that have none, unless
+    `impose_system` is false. `max_new_tokens` is the room for an answer when a request names none (None: what answers
+    had in the evaluation).
+    """
 
     name: Identifier
     alias: Identifier = "stable"
+    impose_system: bool = True
+    max_new_tokens: int | None = Field(default=None, ge=1)
 
 
 class Recipe(Value):
