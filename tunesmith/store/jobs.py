@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
-from tunesmith.types.jobs import ACTIVE, FINISHED, Job, JobCheckpoint, JobEvent, JobRequest
+from tunesmith.types.jobs import FINISHED, Job, JobCheckpoint, JobEvent, JobRequest
 
 __all__ = ["CheckpointRow", "Cut", "EventRow", "JobRow", "JobStore", "Retry"]
 
@@ -110,9 +110,7 @@ class JobStore:
             job = Job(
                 id=f"ftjob-{secrets.token_hex(12)}", request=request, status="validating_files", created_at=self.now()
             )
-            session.add(
-                JobRow(project=request.project, retry_key=retry.key, body=retry.body, **_columns(job))
-            )
+            session.add(JobRow(project=request.project, retry_key=retry.key, body=retry.body, **_columns(job)))
             session.flush()
             return job, True
 

@@ -18,8 +18,8 @@ from tunesmith.models.method import Method
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
-from tunesmith.train.forward import score
 from tunesmith.train.epochs import EpochAdapters
+from tunesmith.train.forward import score
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop_options import LoopOptions
 from tunesmith.train.memory import memory_of

@@ -190,9 +190,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
         checks = (*checks, sampling_check(rollouts, model, groups, precision))
         selfchecks.require(checks)
     prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled, watch)
-    prepared = prepared._replace(
-        name_row=given.dataset.name_row, rollouts=rollouts, identity=identity_of(given)
-    )
+    prepared = prepared._replace(name_row=given.dataset.name_row, rollouts=rollouts, identity=identity_of(given))
     if settled is None:
         room = team.choose(lambda: _settle(spec, prepared, first, (team, folder), progress))
         prepared = prepared._replace(settled=room)
