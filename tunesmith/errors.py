@@ -10,6 +10,7 @@
     ├── EvaluationError        (RuntimeError)  an evaluation could not be carried out
     ├── NotFound               (LookupError)   a named run, release, model or plugin does not exist
     ├── MissingDependency      (ImportError)   an optional package is absent; names the extra to install
+    ├── DatabaseError          (RuntimeError)  the database cannot be reached, or its address is none
     └── EngineError            (RuntimeError)  the inference engine refused or lost a request
         └── RequestTooLong                     prompt and answer do not fit the engine's context
 
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "DataError",
+    "DatabaseError",
     "EngineError",
     "EvaluationError",
     "Interrupted",
@@ -136,6 +138,10 @@ class NotFound(TunesmithError, LookupError):
 
 class MissingDependency(TunesmithError, ImportError):
     """An optional package is missing."""
+
+
+class DatabaseError(TunesmithError, RuntimeError):
+    """The database cannot be used."""
 
 
 class EngineError(TunesmithError, RuntimeError):

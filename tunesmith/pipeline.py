@@ -178,7 +178,7 @@ def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) ->
     record = train(recipe, folder, settings, quiet)
     manifest = prepare(recipe, folder, settings, quiet).manifest
     released = release_stage(
-        recipe.release, run=record, report=report, decision=decision, manifest=manifest, home=settings.home
+        recipe.release, run=record, report=report, decision=decision, manifest=manifest, settings=settings
     )
     facts = _facts(recipe, record, report, decision, manifest)
     files = write(facts, Path(record.path))

@@ -10,8 +10,9 @@ import pytest
 
 from tunesmith.errors import EvaluationError, ModelError, NotFound
 from tunesmith.models.adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_digest
-from tunesmith.release.registry import Registry, positions
+from tunesmith.release.registry import open_registry, positions
 from tunesmith.release.stage import release as release_stage
+from tunesmith.settings import Settings
 from tunesmith.types.dataset import DatasetManifest, Ledger, RenderingProof
 from tunesmith.types.decision import Decision, Verdict
 from tunesmith.types.recipe import ReleaseSpec
@@ -42,8 +43,13 @@ def make_release(adapter: Path, name: str = "disputes", run: str = "run-1") -> R
 
 
 @pytest.fixture
-def registry(tmp_path):
-    opened = Registry(tmp_path / "home")
+def settings(tmp_path, database_url):
+    return Settings(home=tmp_path / "home", database_url=database_url)
+
+
+@pytest.fixture
+def registry(settings):
+    opened = open_registry(settings)
     yield opened
     opened.close()
 
@@ -164,18 +170,16 @@ def test_positions_is_a_stack():
     assert positions(moves(("move", 1), ("move", 2), ("rollback", 1), ("move", 2))) == [1, 2]
 
 
-def register_one(home: Path, adapter: Path, run: str) -> None:
-    registry = Registry(home)
+def register_one(settings: Settings, adapter: Path, run: str) -> None:
+    registry = open_registry(settings)
     registry.register(make_release(adapter, run=run), adapter)
     registry.close()
 
 
-def test_processes_that_register_at_once_get_different_versions(registry, tmp_path):
+def test_processes_that_register_at_once_get_different_versions(registry, settings, tmp_path):
     adapter = make_adapter(tmp_path / "adapter")
     context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=register_one, args=(tmp_path / "home", adapter, f"run-{index}")) for index in range(2)
-    ]
+    workers = [context.Process(target=register_one, args=(settings, adapter, f"run-{index}")) for index in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -206,20 +210,18 @@ def story(tmp_path: Path, outcome: str) -> dict[str, object]:
     report = EvaluationReport(dataset_digest="data", split="test", rows=0, labels=(), contestants=(), comparisons=())
     verdict = Verdict(rule="beats", outcome=outcome, reason="because")
     decision = Decision(report_digest=report.content_digest(), verdicts=(verdict,))
-    return {"run": run, "report": report, "decision": decision, "manifest": manifest, "home": tmp_path / "home"}
+    return {"run": run, "report": report, "decision": decision, "manifest": manifest}
 
 
 @pytest.mark.parametrize(("outcome", "moved"), [("pass", True), ("fail", False), ("inconclusive", False)])
-def test_the_alias_moves_only_when_the_gate_passed(tmp_path, outcome, moved):
-    release = release_stage(ReleaseSpec(name="disputes"), **story(tmp_path, outcome))
+def test_the_alias_moves_only_when_the_gate_passed(tmp_path, settings, registry, outcome, moved):
+    release = release_stage(ReleaseSpec(name="disputes"), **story(tmp_path, outcome), settings=settings)
     assert (release.reference, release.outcome, release.system_prompt) == ("disputes@v1", outcome, "Sort.")
-    registry = Registry(tmp_path / "home")
     assert registry.aliases("disputes") == ({"stable": 1} if moved else {})
-    registry.close()
 
 
-def test_evidence_of_another_run_is_refused(tmp_path):
+def test_evidence_of_another_run_is_refused(tmp_path, settings):
     parts = story(tmp_path, "pass")
     parts["decision"] = Decision(report_digest="another", verdicts=())
     with pytest.raises(EvaluationError, match="the decision's report"):
-        release_stage(ReleaseSpec(name="disputes"), **parts)
+        release_stage(ReleaseSpec(name="disputes"), **parts, settings=settings)

@@ -29,9 +29,9 @@ def command(
     settings = read_settings()
     if url is None:
         from tunesmith.cli.server_process import running_server
-        from tunesmith.release.registry import Registry
+        from tunesmith.release.registry import open_registry
 
-        registry = Registry(settings.home)
+        registry = open_registry(settings)
         registry.get(name)  # says at once, with the nearest match, when there is no such release
         registry.close()
         typer.secho("Starting a server for this chat ...", err=True, dim=True)

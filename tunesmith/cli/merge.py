@@ -69,7 +69,7 @@ def _find(model: str, settings: Settings, progress: RichProgress) -> tuple[Path,
     from tunesmith.errors import ModelError
     from tunesmith.models.adapter import read_identity
     from tunesmith.models.weights import resolve_base
-    from tunesmith.release.registry import Registry
+    from tunesmith.release.registry import open_registry
     from tunesmith.types.recipe import ModelSpec
 
     folder = Path(model).expanduser()
@@ -84,7 +84,7 @@ def _find(model: str, settings: Settings, progress: RichProgress) -> tuple[Path,
                 hint="Name a release, or the folder of a run or adapter that Tunesmith made.",
             )
         return adapter, resolve_base(ModelSpec(base=identity.base), settings.home, progress), dataset
-    registry = Registry(settings.home)
+    registry = open_registry(settings)
     try:
         release = registry.get(model)
     finally:

@@ -29,14 +29,14 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """List, show or move releases; --fetch gets a base model ready."""
-    from tunesmith.release.registry import Registry
+    from tunesmith.release.registry import open_registry
 
     if fetch is not None:
         _fetch(fetch, as_json)
         return
     if reference is None and (alias or rollback):
         raise typer.BadParameter("name the MODEL whose alias should move")
-    registry = Registry(read_settings().home)
+    registry = open_registry(read_settings())
     try:
         if reference is None:
             _list(registry, as_json)

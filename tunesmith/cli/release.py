@@ -24,10 +24,10 @@ def command(
     """
     settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
-    from tunesmith.release.registry import Registry
+    from tunesmith.release.registry import open_registry
 
     release = pipeline.release(checked, recipe.parent, settings, RichProgress())
-    registry = Registry(settings.home)
+    registry = open_registry(settings)
     alias = checked.release.alias
     if force:
         registry.move_alias(release.name, alias, release.version)

@@ -62,9 +62,10 @@ def model_server(model: str, home: Path) -> Iterator[tuple[str, str]]:
     if url:
         yield f"http{url}", name
         return
-    from tunesmith.release.registry import Registry
+    from tunesmith.release.registry import open_registry
+    from tunesmith.settings import Settings
 
-    registry = Registry(home)
+    registry = open_registry(Settings(home=home))
     registry.get(model)
     registry.close()
     with running_server(home) as address:

@@ -26,7 +26,7 @@ from tunesmith.store.database import Database
 from tunesmith.types.base import Value
 from tunesmith.types.release import AliasMove, Release
 
-__all__ = ["DEFAULT_ALIAS", "Registry", "now", "positions"]
+__all__ = ["DEFAULT_ALIAS", "Registry", "now", "open_registry", "positions"]
 
 DEFAULT_ALIAS = "stable"
 _REFERENCE = re.compile(r"(?P<name>[^@:]+)(?:@v(?P<version>\d+)|:(?P<alias>[^@:]+))?")
@@ -123,6 +123,7 @@ class Registry:
         """Point `alias` of `name` to `version`; False when it points there already. Raises NotFound."""
         target = self.get(f"{name}@v{version}")
         with self._database.transaction() as session:
+            store.lock_name(session, name)
             stack = positions(_only(store.moves_of(session, name), alias))
             if stack and stack[-1] == target.version:
                 return False
@@ -135,6 +136,7 @@ class Registry:
         Raises NotFound when there is no such alias or nothing before.
         """
         with self._database.transaction() as session:
+            store.lock_name(session, name)
             moves = store.moves_of(session, name)
             stack = positions(_only(moves, alias))
             if not stack:
@@ -181,6 +183,11 @@ class Registry:
                     raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of the home and the database that `settings` name."""
+    return Registry(settings.home, Database(settings.database))
 
 
 def now() -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunesmith.errors import EvaluationError
-from tunesmith.release.registry import Registry, now
+from tunesmith.release.registry import now, open_registry
+from tunesmith.settings import Settings
 from tunesmith.types.dataset import DatasetManifest
 from tunesmith.types.decision import Decision
 from tunesmith.types.recipe import ReleaseSpec
@@ -25,7 +26,7 @@ def release(
     report: EvaluationReport,
     decision: Decision,
     manifest: DatasetManifest,
-    home: Path,
+    settings: Settings,
 ) -> Release:
     """Register the adapter in `run.path`/adapter with its evidence under the next version of `spec.name`.
 
@@ -52,7 +53,7 @@ def release(
         max_new_tokens=spec.max_new_tokens or report.max_new_tokens,
         created=now(),
     )
-    registry = Registry(home)
+    registry = open_registry(settings)
     try:
         evidence = {"run.json": run, "report.json": report, "decision.json": decision, "dataset.json": manifest}
         registered, _ = registry.register(draft, Path(run.path) / ADAPTER_FOLDER, evidence)

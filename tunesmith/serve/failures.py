@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from tunesmith.errors import NotFound, RenderingError, RequestTooLong, TunesmithError
+from tunesmith.errors import DatabaseError, NotFound, RenderingError, RequestTooLong, TunesmithError
 
 __all__ = ["ApiError", "as_api_error", "install", "invalid"]
 
@@ -53,6 +53,8 @@ def as_api_error(error: TunesmithError) -> ApiError:
         return invalid(message, "messages")
     if isinstance(error, NotFound):
         return ApiError(404, message, code="not_found")
+    if isinstance(error, DatabaseError):
+        return ApiError(503, message, kind="server_error", code="database_unavailable")
     return ApiError(500, message, kind="server_error")
 
 

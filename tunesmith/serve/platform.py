@@ -1,4 +1,4 @@
-"""What the endpoints of the fine-tuning platform work with: the settings and the database."""
+"""What the endpoints of the fine-tuning platform work with: the settings, the database, the files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
+from tunesmith.store.files import FileStore
 
 __all__ = ["Platform", "open_platform"]
 
@@ -15,6 +16,7 @@ class Platform(NamedTuple):
 
     settings: Settings
     database: Database
+    files: FileStore
 
     def close(self) -> None:
         """Close the database."""
@@ -23,4 +25,5 @@ class Platform(NamedTuple):
 
 def open_platform(settings: Settings) -> Platform:
     """The stores that `settings` name; nothing is opened before it is used."""
-    return Platform(settings, Database(settings.database))
+    database = Database(settings.database)
+    return Platform(settings, database, FileStore(database, settings.home / "files"))

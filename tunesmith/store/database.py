@@ -7,15 +7,22 @@ are to be changed locks them with `with_for_update()`, which SQLite needs not an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from tunesmith.errors import DatabaseError, MissingDependency
+
 __all__ = ["Database", "Tables"]
+
+# Processes that start at once on one PostgreSQL make the tables one after the other: the key of their advisory lock.
+_CREATING = 0x7475_6E65
 
 
 class Tables(DeclarativeBase):
@@ -26,8 +33,10 @@ class Database:
     """The database at `url` (`sqlite:///FILE` or `postgresql://…`), opened and given its tables when first used."""
 
     def __init__(self, url: str) -> None:
-        self._url = make_url(url)
+        """Nothing is opened yet. Raises DatabaseError when `url` names no such database."""
+        self._url = _checked(url)
         self._engine: Engine | None = None
+        self._opening = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -36,9 +45,21 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session whose changes are all kept, or none when the block raises. What it gave stays readable after it."""
-        with Session(self._open(), expire_on_commit=False) as session, session.begin():
-            yield session
+        """A session whose changes are all kept, or none when the block raises. What it gave stays readable after it.
+
+        Raises:
+            DatabaseError: the database cannot be reached, went away meanwhile, or has no room.
+            MissingDependency: it is PostgreSQL and its driver is not installed.
+        """
+        try:
+            with Session(self._open(), expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            place = self._url.render_as_string(hide_password=True)
+            raise DatabaseError(
+                f"The database {place} cannot be used now: {str(error.orig).strip()}.",
+                hint="Start it, or name another with TUNESMITH_DATABASE_URL.",
+            ) from error
 
     def close(self) -> None:
         """Close the connections; the next transaction opens new ones."""
@@ -47,13 +68,17 @@ class Database:
             self._engine = None
 
     def _open(self) -> Engine:
-        if self._engine is None:
-            from tunesmith.store import schema  # declares every table; it imports the modules that import this one
+        with self._opening:
+            if self._engine is None:
+                from tunesmith.store import schema  # declares every table; it imports the modules that import this one
 
-            engine = self._sqlite() if self.is_sqlite else self._postgres()
-            schema.create(engine)
-            self._engine = engine
-        return self._engine
+                engine = self._sqlite() if self.is_sqlite else self._postgres()
+                with engine.begin() as connection:
+                    if not self.is_sqlite:
+                        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATING})
+                    schema.create(connection)
+                self._engine = engine
+            return self._engine
 
     def _sqlite(self) -> Engine:
         Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +89,26 @@ class Database:
 
     def _postgres(self) -> Engine:
         url = self._url.set(drivername="postgresql+psycopg")
-        return create_engine(url, pool_pre_ping=True)
+        try:
+            return create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                "A PostgreSQL database needs the package psycopg.", hint="Install it: pip install 'tunesmith[postgres]'"
+            ) from error
+
+
+def _checked(url: str) -> URL:
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        found = None
+    if found is None or found.get_backend_name() not in ("sqlite", "postgresql"):
+        scheme = url.partition("://")[0] if "://" in url else "nothing that is one"
+        raise DatabaseError(
+            f"The address of the database begins with {scheme}.",
+            hint="Set TUNESMITH_DATABASE_URL to postgresql://USER@HOST/NAME, or unset it to use SQLite.",
+        )
+    return found
 
 
 def _on_connect(connection: Any, _record: object) -> None:

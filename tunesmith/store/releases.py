@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import ForeignKeyConstraint, String, UniqueConstraint, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.store.database import Tables
 from tunesmith.types.release import AliasMove, Release
 
-__all__ = ["AliasMoveRow", "ReleaseRow", "add_move", "add_release", "all_releases", "moves_of", "release_by_id"]
+__all__ = [
+    "AliasMoveRow",
+    "ReleaseRow",
+    "add_move",
+    "add_release",
+    "all_releases",
+    "lock_name",
+    "moves_of",
+    "release_by_id",
+]
 
 
 class ReleaseRow(Tables):
@@ -41,9 +51,18 @@ class AliasMoveRow(Tables):
 
 def add_release(session: Session, release: Release) -> tuple[Release, bool]:
     """Store `release` under the next version of its name; False and the stored one when it is there already."""
-    known = release_by_id(session, release.identity())
-    if known is not None:
-        return known, False
+    while True:
+        known = release_by_id(session, release.identity())
+        if known is not None:
+            return known, False
+        try:
+            with session.begin_nested():
+                return _insert(session, release), True
+        except IntegrityError:
+            continue  # another process took this version first, so the next one is free, or had the same release
+
+
+def _insert(session: Session, release: Release) -> Release:
     newest = session.scalar(select(func.max(ReleaseRow.version)).where(ReleaseRow.name == release.name)) or 0
     row = ReleaseRow(
         id=release.identity(),
@@ -53,7 +72,14 @@ def add_release(session: Session, release: Release) -> tuple[Release, bool]:
     )
     session.add(row)
     session.flush()
-    return _release(row), True
+    return _release(row)
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Let nobody else move an alias of `name` before this transaction ends."""
+    session.scalars(
+        select(ReleaseRow.id).where(ReleaseRow.name == name).order_by(ReleaseRow.id).with_for_update()
+    ).all()
 
 
 def release_by_id(session: Session, identity: str) -> Release | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 
-from tunesmith.store import jobs, releases, tuned
+from tunesmith.store import files, jobs, releases, tuned
 from tunesmith.store.database import Tables
 
 __all__ = ["DECLARED_BY", "create"]
 
-DECLARED_BY = (jobs, releases, tuned)
+DECLARED_BY = (files, jobs, releases, tuned)
 
 
-def create(engine: Engine) -> None:
+def create(connection: Connection) -> None:
     """Make the tables that are not there yet."""
-    with engine.begin() as connection:
-        Tables.metadata.create_all(connection)
+    Tables.metadata.create_all(connection)
