@@ -17,7 +17,7 @@ from tunesmith.store.blobs import Blobs, Draft
 from tunesmith.store.database import Database, Tables
 from tunesmith.types.files import FileDetails, Purpose, StoredFile
 
-__all__ = ["FilePage", "FileStore"]
+__all__ = ["FilePage", "FileRow", "FileStore"]
 
 
 class FileRow(Tables):
