@@ -12,7 +12,8 @@
     ├── MissingDependency      (ImportError)   an optional package is absent; names the extra to install
     ├── DatabaseError          (RuntimeError)  the database cannot be reached, or its address is none
     └── EngineError            (RuntimeError)  the inference engine refused or lost a request
-        └── RequestTooLong                     prompt and answer do not fit the engine's context
+        ├── RequestTooLong                     prompt and answer do not fit the engine's context
+        └── RequestRefused                     the engine does not do what the request asks for; names the field
 
 `Interrupted` (KeyboardInterrupt) is no failure and stands beside the tree: somebody asked the process to stop.
 
@@ -40,6 +41,7 @@ __all__ = [
     "Problem",
     "RecipeError",
     "RenderingError",
+    "RequestRefused",
     "RequestTooLong",
     "TrainingFailed",
     "TunesmithError",
@@ -150,6 +152,14 @@ class EngineError(TunesmithError, RuntimeError):
 
 class RequestTooLong(EngineError):
     """The prompt and the answer asked for do not fit the engine's context."""
+
+
+class RequestRefused(EngineError):
+    """The engine does not do what the request asks for."""
+
+    def __init__(self, message: str | None = None, *, field: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field
 
 
 class Interrupted(KeyboardInterrupt):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from tunesmith.engine.engine import GenerationRequest
-from tunesmith.errors import EngineError, RequestTooLong
+from tunesmith.engine.engine import GenerationRequest, Sampling
+from tunesmith.errors import EngineError, RequestRefused, RequestTooLong
 
-__all__ = ["Capacity", "check_request", "check_score"]
+__all__ = ["SHAPING", "Capacity", "check_offered", "check_request", "check_score"]
+
+SHAPING = ("frequency_penalty", "presence_penalty", "logit_bias", "constraint")
+"""Fields of `Sampling` that not every engine can do."""
 
 
 class Capacity(NamedTuple):
@@ -28,12 +31,25 @@ class Capacity(NamedTuple):
 def check_request(request: GenerationRequest, capacity: Capacity) -> None:
     """Raise EngineError unless the request can be served: known adapter, valid ids, room for prompt and answer."""
     _check(request.prompt_ids, request.adapter, capacity)
+    unknown = [token for token in request.sampling.logit_bias if not 0 <= token < capacity.vocabulary]
+    if unknown:
+        raise RequestRefused(
+            f"logit_bias names the token {unknown[0]}; token ids are from 0 to {capacity.vocabulary - 1}.",
+            field="logit_bias",
+        )
     needed, context = len(request.prompt_ids) + request.sampling.max_tokens, capacity.context_of(request.adapter)
     if needed > context:
         raise RequestTooLong(
             f"The prompt has {len(request.prompt_ids)} tokens and the answer may have {request.sampling.max_tokens}: "
             f"{needed} together, and {_the_limit(context, capacity)}."
         )
+
+
+def check_offered(sampling: Sampling, offered: Collection[str], backend: str) -> None:
+    """Raise RequestRefused when `sampling` uses one of `SHAPING` that is not among those `offered` by `backend`."""
+    for field in SHAPING:
+        if field not in offered and getattr(sampling, field):
+            raise RequestRefused(f"The {backend} backend does not do {field}.", field=field)
 
 
 def check_score(prompt_ids: Sequence[int], answer_ids: Sequence[int], adapter: str | None, capacity: Capacity) -> None:

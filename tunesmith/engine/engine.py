@@ -10,19 +10,48 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
 from tunesmith.types.base import Value
 
-__all__ = ["Engine", "FinishReason", "GenerationRequest", "Sampling", "TokenEvent", "TokenLogprob"]
+__all__ = [
+    "Constraint",
+    "Engine",
+    "FinishReason",
+    "GenerationRequest",
+    "Sampling",
+    "TokenEvent",
+    "TokenLogprob",
+]
 
 FinishReason = Literal["stop", "length"]
 
 
+Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
+Bias = Annotated[float, Field(ge=-100.0, le=100.0)]
+
+
+class Constraint(Value):
+    """What an answer has to be, whatever the model would rather say.
+
+    json_schema: a JSON text that is valid under the schema `source` (JSON); json_object: any JSON object (no source);
+    regex: a text that the regular expression `source` matches as a whole; lark: a text of the grammar `source`, written
+    in llguidance's form of Lark.
+    """
+
+    kind: Literal["json_schema", "json_object", "regex", "lark"]
+    source: str = ""
+
+
 class Sampling(Value):
-    """How tokens are chosen. `temperature` 0 is greedy. `stop` strings end the answer and are not part of it."""
+    """How tokens are chosen. `temperature` 0 is greedy. `stop` strings end the answer and are not part of it.
+
+    For each token of the answer so far, `presence_penalty` is taken off its logit once and `frequency_penalty` each
+    time it occurred; `logit_bias` (token id -> number) is added to logits. Under a `constraint` only tokens that keep
+    the answer within it are chosen, and the end-of-turn token only where the answer is whole.
+    """
 
     max_tokens: int = Field(default=256, ge=1)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
@@ -30,6 +59,10 @@ class Sampling(Value):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     top_logprobs: int = Field(default=0, ge=0, le=20)
+    frequency_penalty: Penalty = 0.0
+    presence_penalty: Penalty = 0.0
+    logit_bias: dict[int, Bias] = {}
+    constraint: Constraint | None = None
 
 
 class GenerationRequest(Value):
@@ -41,7 +74,7 @@ class GenerationRequest(Value):
 
 
 class TokenLogprob(Value):
-    """A token and its natural-log probability under the untempered distribution."""
+    """A token and its natural-log probability under the model's own distribution: untempered, unshaped."""
 
     token_id: int
     logprob: float
@@ -52,6 +85,8 @@ class TokenEvent(Value):
 
     `text` is the text that became certain with this token (may be empty while a character or a stop string is
     incomplete); the event that carries `finish_reason` is the last. An end-of-turn token is reported with empty text.
+    `logprob` and `top` are of the model's own distribution, so they are finite under a constraint too. The last event
+    says how many tokens of the prompt were `cached`: taken over from earlier requests instead of computed.
     """
 
     token_id: int
@@ -59,6 +94,7 @@ class TokenEvent(Value):
     logprob: float
     top: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
+    cached: int = 0
 
 
 class Engine(Protocol):
@@ -67,7 +103,9 @@ class Engine(Protocol):
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         """Stream one answer.
 
-        Raises EngineError for an unknown adapter or a prompt that does not fit, before any token.
+        Raises EngineError for an unknown adapter or a prompt that does not fit, and RequestRefused with the name of the
+        field of `Sampling` that cannot be done (a constraint that cannot be enforced whole is refused, never loosened),
+        before any token. Compiling a constraint can take time: call this in a thread where others wait.
         """
 
     async def score(

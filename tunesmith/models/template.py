@@ -7,8 +7,9 @@ emits the segments itself, the loss mask is known rather than searched for in th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from tunesmith.errors import ModelError, RenderingError
 from tunesmith.models.new_tokens import derived_template
 from tunesmith.models.proof import prove
 from tunesmith.models.sandboxed import SandboxedTemplate
+from tunesmith.models.tool_probe import PROBE_TOOL, carries_tools, probe_syntax
+from tunesmith.models.tool_text import as_given, written_out
 from tunesmith.types.base import digest_file, digest_json
-from tunesmith.types.conversation import Conversation, Message, Rendered, Span, ToolCall
+from tunesmith.types.conversation import Conversation, Message, Rendered, Span
 from tunesmith.types.dataset import RenderingProof
 from tunesmith.types.recipe import TEMPLATES
+from tunesmith.types.tool_syntax import ToolSyntax
 
 __all__ = ["Renderer"]
 
@@ -64,7 +68,6 @@ class Renderer:
         self._check_contents(conversation.messages)
         if conversation.is_text:
             return self._passage(conversation.reference)
-        self._check_tools(conversation)
         ids: list[int] = []
         weights: list[float] = []
         spans: list[Span] = []
@@ -128,6 +131,11 @@ class Renderer:
         self._check_contents(messages)
         return tuple(self._encode(self._text(messages, tools, generate=True)))
 
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        """Token ids of plain text to be continued, behind what the tokenizer opens every text with."""
+        opening, ids = self.prompt_ids(()), self._encode(text)
+        return tuple(ids) if tuple(ids[: len(opening)]) == opening else (*opening, *ids)
+
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """Token ids [A] of an assistant's answer as it is trained: its text and the end-of-turn token."""
         return (*self._encode(text), self.end_of_turn_id)
@@ -138,6 +146,25 @@ class Renderer:
         text = self._turn_text(conversation, message, prompt)
         found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return text, tuple((int(start), int(end)) for start, end in found["offset_mapping"])
+
+    @cached_property
+    def tool_syntax(self) -> ToolSyntax | None:
+        """How the model writes tool calls; None when that is not a name followed by a JSON object."""
+        question = (Message(role="user", content="?"),)
+
+        def body(turn: Message) -> str:
+            prompt = self._text(question, (dict(PROBE_TOOL),), generate=True)
+            return self._turn_text(Conversation(messages=(*question, turn), tools=(dict(PROBE_TOOL),)), 1, prompt)
+
+        ids = {token: int(self._tokenizer.convert_tokens_to_ids(token)) for token in self._special}
+        return probe_syntax(lambda turn: body(turn).removesuffix(self.end_of_turn), ids)
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer as the text of its `tokenizer.json`, with tokens that were added later."""
+        backend = copy(self._tokenizer.backend_tokenizer)
+        backend.no_padding()
+        backend.no_truncation()
+        return str(backend.to_str())
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens left out."""
@@ -154,9 +181,8 @@ class Renderer:
         if conversation.is_text:
             ids = tuple(self._tokenizer(conversation.reference, verbose=False)["input_ids"])
             return ids if ids[-1:] == (self.end_of_text_id,) else (*ids, int(self.end_of_text_id or 0))
-        messages = [_as_dict(message) for message in conversation.messages[:turns]]
-        tools = list(conversation.tools) or None
-        result = self._tokenizer.apply_chat_template(messages, tools=tools, tokenize=True, return_dict=True)
+        given, offered = self._given(conversation.messages[:turns], conversation.tools)
+        result = self._tokenizer.apply_chat_template(given, tools=offered, tokenize=True, return_dict=True)
         return tuple(result["input_ids"])
 
     def prove(self, conversations: Sequence[Conversation]) -> RenderingProof:
@@ -191,18 +217,30 @@ class Renderer:
         return body + self.end_of_turn
 
     def _text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, generate: bool) -> str:
-        given = [_as_dict(message) for message in messages]
+        return self._apply(*self._given(messages, tools), generate=generate)
+
+    def _given(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+        """Messages and tools for the template: as they are, or as text where it carries none."""
+        given = as_given(messages)
+        with_tools = tools or any(message.tool_calls or message.role == "tool" for message in messages)
+        if with_tools and not self._carries_tools:
+            return written_out(given, tools), None
+        return given, list(tools) or None
+
+    @cached_property
+    def _carries_tools(self) -> bool:
+        return carries_tools(lambda messages, tools: self._apply(as_given(messages), list(tools), generate=False))
+
+    def _apply(self, given: list[dict[str, Any]], offered: list[dict[str, Any]] | None, *, generate: bool) -> str:
         try:
             if self._sandboxed is not None:
                 tokens = self._tokenizer.special_tokens_map
-                offered = list(tools) or None
                 return self._sandboxed.render(messages=given, tools=offered, add_generation_prompt=generate, **tokens)
             return str(
                 self._tokenizer.apply_chat_template(
-                    given,
-                    tools=list(tools) or None,
-                    tokenize=False,
-                    add_generation_prompt=generate,
+                    given, tools=offered, tokenize=False, add_generation_prompt=generate
                 )
             )
         except (TemplateError, TypeError) as error:
@@ -219,13 +257,6 @@ class Renderer:
                         f"Message {index} ({message.role}) contains the special token {token!r} as text.",
                         hint="Remove it: the model would read it as the end or start of a turn.",
                     )
-
-    def _check_tools(self, conversation: Conversation) -> None:
-        if not conversation.tools:
-            return
-        with_tools = self._text(conversation.messages[:1], conversation.tools, generate=False)
-        if with_tools == self._text(conversation.messages[:1], (), generate=False):
-            raise RenderingError("This model's chat template ignores tools; rows with tools cannot be trained on it.")
 
     def _find_end_of_turn(self) -> str:
         probe = (Message(role="user", content="?"), Message(role="assistant", content=_PROBE_ANSWER))
@@ -244,29 +275,3 @@ def _sandboxed(text: str) -> SandboxedTemplate:
         return SandboxedTemplate(text)
     except TemplateError as error:
         raise ModelError(f"model.template is not a Jinja template: {error}") from error
-
-
-def _as_dict(message: Message) -> dict[str, Any]:
-    """The message as chat templates expect it: tool-call arguments as objects, absent fields left out."""
-    plain: dict[str, Any] = {"role": message.role, "content": message.content if message.content is not None else ""}
-    if message.name:
-        plain["name"] = message.name
-    if message.tool_call_id:
-        plain["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        plain["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.function.name, "arguments": _arguments(call)},
-            }
-            for call in message.tool_calls
-        ]
-    return plain
-
-
-def _arguments(call: ToolCall) -> Any:
-    try:
-        return json.loads(call.function.arguments)
-    except json.JSONDecodeError as error:
-        raise RenderingError(f"The arguments of tool call {call.id!r} are not JSON: {error}") from error

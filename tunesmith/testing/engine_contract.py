@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from tunesmith.engine.detokenise import Codec
-from tunesmith.engine.engine import Engine, GenerationRequest, Sampling, TokenEvent
+from tunesmith.engine.engine import GenerationRequest, Sampling
 from tunesmith.errors import EngineError, ModelError, NotFound, RequestTooLong
+from tunesmith.testing.engine_subject import Answer, Check, Subject, answer, refused, run_check
+from tunesmith.testing.shaping_contract import SHAPING_CHECKS
 
 __all__ = [
     "CHECKS",
@@ -41,46 +40,6 @@ __all__ = [
 ]
 
 _LOGPROB_TOLERANCE = 1e-3  # natural-log units, float32
-
-
-class Subject(NamedTuple):
-    """An engine under test with what it can be asked: at least three prompts, and adapter folders by digest."""
-
-    engine: Engine
-    codec: Codec
-    prompts: Sequence[tuple[int, ...]]
-    adapters: Mapping[str, Path]
-
-
-Check = Callable[[Subject], Awaitable[None]]
-
-
-class Answer(NamedTuple):
-    """A whole answer."""
-
-    text: str
-    token_ids: tuple[int, ...]
-    events: tuple[TokenEvent, ...]
-
-    @property
-    def reason(self) -> str | None:
-        """Why it ended."""
-        return self.events[-1].finish_reason
-
-
-async def answer(subject: Subject, prompt: tuple[int, ...], *, adapter: str | None = None, **sampling: Any) -> Answer:
-    """Collect one answer of at most 12 tokens (unless `max_tokens` is given)."""
-    request = GenerationRequest(prompt_ids=prompt, adapter=adapter, sampling=Sampling(**{"max_tokens": 12} | sampling))
-    events = [event async for event in subject.engine.submit(request)]
-    return Answer("".join(event.text for event in events), tuple(event.token_id for event in events), tuple(events))
-
-
-async def run_check(check: Check, subject: Subject) -> None:
-    """Run one check and close the engine whatever happens."""
-    try:
-        await asyncio.wait_for(check(subject), timeout=60)
-    finally:
-        await subject.engine.close()
 
 
 async def streams_events_with_one_end(subject: Subject) -> None:
@@ -158,18 +117,18 @@ async def too_long_is_refused_alone(subject: Subject) -> None:
     running = asyncio.create_task(answer(subject, subject.prompts[0]))
     await asyncio.sleep(0)
     too_long = subject.prompts[0] * (subject.engine.context_length // len(subject.prompts[0]) + 1)
-    _refused(subject, GenerationRequest(prompt_ids=too_long), RequestTooLong)
+    refused(subject, GenerationRequest(prompt_ids=too_long), RequestTooLong)
     whole_context = Sampling(max_tokens=subject.engine.context_length)
-    _refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], sampling=whole_context), RequestTooLong)
+    refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], sampling=whole_context), RequestTooLong)
     assert (await running).token_ids == (await answer(subject, subject.prompts[0])).token_ids
 
 
 async def bad_requests_are_refused(subject: Subject) -> None:
     """No tokens, tokens outside the vocabulary and adapters that are not loaded: EngineError at the call."""
-    _refused(subject, GenerationRequest(prompt_ids=()), EngineError)
-    _refused(subject, GenerationRequest(prompt_ids=(10**9,)), EngineError)
-    _refused(subject, GenerationRequest(prompt_ids=(-1,)), EngineError)
-    _refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], adapter="0" * 64), EngineError)
+    refused(subject, GenerationRequest(prompt_ids=()), EngineError)
+    refused(subject, GenerationRequest(prompt_ids=(10**9,)), EngineError)
+    refused(subject, GenerationRequest(prompt_ids=(-1,)), EngineError)
+    refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], adapter="0" * 64), EngineError)
     try:
         await subject.engine.score(subject.prompts[0], subject.prompts[1], "0" * 64)
     except EngineError:
@@ -193,7 +152,7 @@ async def adapters_mix_in_a_batch(subject: Subject) -> None:
     await subject.engine.unload_adapter(gone)
     assert (await running).token_ids == alone[cases.index((subject.prompts[0], gone))]
     assert gone not in subject.engine.adapters()
-    _refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], adapter=gone), EngineError)
+    refused(subject, GenerationRequest(prompt_ids=subject.prompts[0], adapter=gone), EngineError)
 
 
 async def adapters_come_and_go_beside_answers(subject: Subject) -> None:
@@ -262,7 +221,7 @@ async def closing_ends_running_requests(subject: Subject) -> None:
     await anext(events)
     await subject.engine.close()
     await subject.engine.close()
-    _refused(subject, request, EngineError)
+    refused(subject, request, EngineError)
     try:
         async for event in events:
             if event.finish_reason is not None:
@@ -270,14 +229,6 @@ async def closing_ends_running_requests(subject: Subject) -> None:
     except EngineError:
         return
     raise AssertionError("the request neither finished nor failed")
-
-
-def _refused(subject: Subject, request: GenerationRequest, kind: type[EngineError]) -> None:
-    try:
-        subject.engine.submit(request)
-    except kind:
-        return
-    raise AssertionError(f"expected {kind.__name__} at the call")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -296,4 +247,5 @@ CHECKS: tuple[Check, ...] = (
     adapters_stay_while_held,
     adapters_are_what_they_claim,
     closing_ends_running_requests,
+    *SHAPING_CHECKS,
 )

@@ -7,33 +7,40 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from tunesmith.engine.admission import Capacity, check_request, check_score
+from tunesmith.engine.backends._grammar import Grammars
 from tunesmith.engine.backends._jobs import generation, scoring
 from tunesmith.engine.backends._loop import Loop
 from tunesmith.engine.backends._lora import LoraWeights
 from tunesmith.engine.backends._packed import PackedModel
 from tunesmith.engine.backends._variants import Variant
 from tunesmith.engine.detokenise import Codec
-from tunesmith.engine.engine import GenerationRequest, TokenEvent
+from tunesmith.engine.engine import Constraint, GenerationRequest, TokenEvent
 from tunesmith.engine.outbox import Outbox
 from tunesmith.engine.residents import Resident, Residents
 from tunesmith.engine.schedule import Limits
-from tunesmith.errors import EngineError, ModelError, NotFound
+from tunesmith.errors import EngineError, ModelError, NotFound, RequestRefused
 from tunesmith.models.adapter import adapter_digest, read_identity
 from tunesmith.models.virtual import virtual_ids
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 __all__ = ["EmbeddedEngine", "Options"]
 
 
 class Options(NamedTuple):
-    """Processor threads of the model (None: torch's default) and bytes that adapters may take (None: any number)."""
+    """Processor threads of the model (None: torch's default), bytes that adapters may take (None: any number) and what
+    compiles constraints (None: they are refused).
+    """
 
     threads: int | None = None
     adapter_bytes: int | None = None
+    grammars: Grammars | None = None
 
 
 class EmbeddedEngine:
@@ -43,6 +50,7 @@ class EmbeddedEngine:
         self._model = model
         self._codec = codec
         self._base_digest = base_digest
+        self._grammars = options.grammars
         self._loop = Loop(model, limits, options.threads)
         self._context = min(model.context, limits.kv_tokens)
         # In the loop's thread, whose number of processor threads decides the order of sums.
@@ -64,7 +72,7 @@ class EmbeddedEngine:
         """Stream one answer; see `Engine.submit`."""
         self._check_open()
         check_request(request, self._capacity())
-        return self._stream(request)
+        return self._stream(request, self._matcher(request.sampling.constraint))
 
     async def score(
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
@@ -131,11 +139,18 @@ class EmbeddedEngine:
             self._closed = True
             await asyncio.to_thread(self._loop.close)
 
-    async def _stream(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
+    def _matcher(self, constraint: Constraint | None) -> LLMatcher | None:
+        if constraint is None:
+            return None
+        if self._grammars is None:
+            raise RequestRefused("This engine was started without constrained decoding.", field="constraint")
+        return self._grammars.matcher(constraint)
+
+    async def _stream(self, request: GenerationRequest, matcher: LLMatcher | None) -> AsyncIterator[TokenEvent]:
         self._check_open()
         outbox: Outbox[TokenEvent] = Outbox()
         with self._residents.use(request.adapter):
-            job = generation(request, self._before(request.adapter), self._codec, outbox)
+            job = generation(request, self._before(request.adapter), self._codec, outbox, matcher)
             self._loop.submit(job)
             try:
                 while True:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from tunesmith.engine.backends._sampling import choose, generator_for, logprobs_of, top_logprobs
+from tunesmith.engine.backends._shaping import Shaping, shaping_of
 from tunesmith.engine.detokenise import Codec, Detokeniser
 from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent
 from tunesmith.engine.outbox import Outbox
 from tunesmith.engine.schedule import Sequence
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 __all__ = ["Generation", "Job", "Scoring", "generation", "scoring"]
 
@@ -31,21 +36,27 @@ class Job(Sequence, ABC):
 
 @dataclass(eq=False)
 class Generation(Job):
-    """Chooses one token a step and streams it."""
+    """Chooses one token a step and streams it. `virtual`: tokens before the prompt that belong to the adapter."""
 
     outbox: Outbox[TokenEvent] = field(kw_only=True)
     request: GenerationRequest = field(kw_only=True)
     codec: Codec = field(kw_only=True)
+    matcher: LLMatcher | None = field(kw_only=True, default=None)
+    virtual: int = field(kw_only=True, default=0)
 
     def __post_init__(self) -> None:
         self._chosen = 0
+        self._shaping: Shaping | None = shaping_of(self.request.sampling, self.matcher)
         self._generator = generator_for(self.request.sampling)
         self._text = Detokeniser(self.codec, self.request.sampling.stop)
 
     def accept(self, logits: Tensor) -> bool:
         """Choose from the last row."""
         sampling = self.request.sampling
-        token = choose(logits[-1], sampling, self._generator)
+        shaped = logits[-1] if self._shaping is None else self._shaping.apply(logits[-1])
+        token = choose(shaped, sampling, self._generator)
+        if self._shaping is not None and token not in self.codec.stop_ids:
+            self._shaping.take(token)
         self.tokens.append(token)
         self._chosen += 1
         text, reason = self._advance(token)
@@ -55,6 +66,7 @@ class Generation(Job):
             logprob=logprobs_of(logits[-1:], [token])[0],
             top=top_logprobs(logits[-1], sampling.top_logprobs),
             finish_reason=reason,
+            cached=max(0, self.reused - self.virtual) if reason else 0,
         )
         self.outbox.put(event)
         return reason is not None
@@ -91,8 +103,14 @@ class Scoring(Job):
         return True
 
 
-def generation(request: GenerationRequest, before: Ids, codec: Codec, outbox: Outbox[TokenEvent]) -> Generation:
-    """The job of a request whose prompt stands behind the virtual tokens `before`.
+def generation(
+    request: GenerationRequest,
+    before: Ids,
+    codec: Codec,
+    outbox: Outbox[TokenEvent],
+    matcher: LLMatcher | None = None,
+) -> Generation:
+    """The job of a request whose prompt stands behind the virtual tokens `before`; `matcher` enforces its constraint.
 
     The last token's keys are never needed, so it takes one slot less than it has tokens.
     """
@@ -105,6 +123,8 @@ def generation(request: GenerationRequest, before: Ids, codec: Codec, outbox: Ou
         outbox=outbox,
         request=request,
         codec=codec,
+        matcher=matcher,
+        virtual=len(before),
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tunesmith.engine.admission import Capacity, check_request, check_score
+from tunesmith.engine.admission import Capacity, check_offered, check_request, check_score
 from tunesmith.engine.detokenise import Codec, Detokeniser
 from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent, TokenLogprob
 from tunesmith.errors import EngineError, ModelError, NotFound
@@ -62,6 +62,7 @@ class EchoEngine:
         """Stream the answer; see `Engine.submit`."""
         self._check_open()
         check_request(request, self._capacity())
+        check_offered(request.sampling, (), "echo")  # a fixed answer has no distribution to shape
         return self._stream(request)
 
     async def score(

@@ -12,6 +12,10 @@ from tunesmith.engine.engine import Sampling, TokenLogprob
 __all__ = ["choose", "generator_for", "logprobs_of", "top_logprobs"]
 
 
+# Logits divided by less overflow; the most likely token has all the probability long before.
+_GREEDY_BELOW = 1e-5
+
+
 def generator_for(sampling: Sampling) -> torch.Generator:
     """A random generator of the request's own, so that neighbours in the batch never move its draws."""
     generator = torch.Generator()
@@ -25,7 +29,7 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     top_p keeps the smallest set of most likely tokens whose probability reaches it (Holtzman et al. 2020,
     arXiv 1904.09751).
     """
-    if sampling.temperature == 0.0:
+    if sampling.temperature < _GREEDY_BELOW:
         return int(logits.argmax())
     probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
     if sampling.top_p == 1.0:

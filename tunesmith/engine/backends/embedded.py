@@ -52,6 +52,7 @@ class Embedded(Backend):
         served.
         """
         from tunesmith.engine.backends._engine import EmbeddedEngine, Options
+        from tunesmith.engine.backends._grammar import Grammars
         from tunesmith.engine.backends._packed import PackedModel
         from tunesmith.engine.schedule import Limits
         from tunesmith.models.device import resolve_device
@@ -68,5 +69,7 @@ class Embedded(Backend):
             kv_tokens=self.kv_tokens,
             prefix_tokens=min(self.prefix_tokens, self.kv_tokens),
         )
-        options = Options(threads=self.threads, adapter_bytes=self.adapter_bytes)
-        return EmbeddedEngine(model, Renderer(base_path), limits, base_digest=digest, options=options)
+        renderer = Renderer(base_path)
+        grammars = Grammars(renderer.tokenizer_json(), model.vocabulary, renderer.stop_ids)
+        options = Options(threads=self.threads, adapter_bytes=self.adapter_bytes, grammars=grammars)
+        return EmbeddedEngine(model, renderer, limits, base_digest=digest, options=options)
