@@ -66,9 +66,10 @@ def _grammar(constraint: Constraint) -> str:
         return LLMatcher.grammar_from_lark(constraint.source)
     source = constraint.source if constraint.kind == "json_schema" else json.dumps({"type": "object"})
     # A schema can carry options of its own, which could loosen it; these here win over them.
-    options = {"whitespace_pattern": _WHITE_SPACE, "lenient": False, "coerce_one_of": False}
     try:
-        return LLMatcher.grammar_from_json_schema(source, overrides=options)
+        return LLMatcher.grammar_from_json_schema(
+            source, overrides={"whitespace_pattern": _WHITE_SPACE, "lenient": False, "coerce_one_of": False}
+        )
     except ValueError as error:
         raise _refused(constraint, str(error)) from error
 
