@@ -30,6 +30,7 @@ FOLDERS = (
     "tunesmith.evaluate.metrics",
     "tunesmith.gate.rules",
     "tunesmith.grade.graders",
+    "tunesmith.serve.moderators",
 )
 
 

@@ -72,10 +72,10 @@ def _check(prompt_ids: Sequence[int], adapter: str | None, capacity: Capacity) -
         loaded = ", ".join(capacity.adapters) or "none"
         raise EngineError(f"The adapter {adapter!r} is not loaded.", hint=f"Loaded: {loaded}")
     if not prompt_ids:
-        raise EngineError("The prompt has no tokens.")
+        raise RequestRefused("The prompt has no tokens.")
     _check_ids(prompt_ids, capacity.vocabulary)
 
 
 def _check_ids(ids: Sequence[int], vocabulary: int) -> None:
     if ids and not 0 <= min(ids) <= max(ids) < vocabulary:
-        raise EngineError(f"Token ids must be from 0 to {vocabulary - 1}; found {min(ids)} to {max(ids)}.")
+        raise RequestRefused(f"Token ids must be from 0 to {vocabulary - 1}; found {min(ids)} to {max(ids)}.")

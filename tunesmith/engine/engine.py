@@ -113,6 +113,12 @@ class Engine(Protocol):
     ) -> tuple[float, ...]:
         """Natural-log probability of each of `answer_ids` [A] given the prompt and the answer so far."""
 
+    async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
+        """A vector [H] of length 1 for a text: the mean of the model's last hidden states over its tokens.
+
+        Raises EngineError as `submit` does, RequestRefused from a backend that has no hidden states.
+        """
+
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Make the adapter folder (peft format) available under `digest`.
 

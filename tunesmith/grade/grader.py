@@ -143,5 +143,5 @@ def score_each(answers: Sequence[Answered], score: Callable[[Answered], float]) 
         try:
             grades.append(Grade(score=score(answered)))
         except Unresolved as error:
-            grades.append(unscored("invalid_variable_error", str(error)))
+            grades.append(unscored(error.kind, str(error)))
     return grades

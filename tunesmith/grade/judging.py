@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from tunesmith.errors import EvaluationError
-from tunesmith.grade.grader import Answered, Grade, Grader, unscored
+from tunesmith.grade.grader import Answered, Grade, GradeError, Grader, unscored
 from tunesmith.grade.judge import HttpJudge, Judge, JudgeFailed
 from tunesmith.grade.placeholders import Template, Unresolved, fill
 from tunesmith.types.base import Value
@@ -106,7 +106,7 @@ class ModelGrader(Grader):
             messages = [message.filled(answered) for message in self.input]
             said = await judge.ask(self.model, messages, self._options())
         except Unresolved as error:
-            return unscored("invalid_variable_error", str(error))
+            return unscored(error.kind, str(error))
         except JudgeFailed as error:
             return unscored("model_grader_server_error", str(error))
         tokens = {self.model: said.tokens}
@@ -115,7 +115,10 @@ class ModelGrader(Grader):
         try:
             return Grade(score=self.read(said.text), tokens=tokens)
         except ValueError as error:
-            return unscored("model_grader_parse_error", str(error), tokens)
+            if not said.text.strip():
+                return unscored("unresponsive_reward_error", "the model's answer is empty", tokens)
+            kind: GradeError = "truncated_observation_error" if said.cut_off else "model_grader_parse_error"
+            return unscored(kind, str(error), tokens)
 
     def _options(self) -> dict[str, Any]:
         """Fields of chat completions besides model and messages."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
@@ -21,7 +21,17 @@ _SAMPLE = ("output_text", "output_json", "output_tools")
 
 
 class Unresolved(LookupError):
-    """A placeholder names something that the row or the answer does not have."""
+    """A placeholder names something that the row or the answer does not have; `kind` is OpenAI's word for which."""
+
+    def __init__(
+        self, message: str, kind: Literal["invalid_variable_error", "sample_parse_error"] = "invalid_variable_error"
+    ) -> None:
+        super().__init__(message, kind)
+        self.message = message
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def check(template: str) -> str:
@@ -53,7 +63,10 @@ def fill(template: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> s
         if path is None:
             raise Unresolved(f"{{{{{written}}}}} is no placeholder")
         value: Any = sample if path.group(1) == "sample" else item
-        for step in _steps(path.group(2)):
+        steps = _steps(path.group(2))
+        if path.group(1) == "sample" and steps[0] == "output_json" and len(steps) > 1 and sample["output_json"] is None:
+            raise Unresolved(f"{{{{{written}}}}}: the answer is no JSON", "sample_parse_error")
+        for step in steps:
             value = _step_into(value, step, written)
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

@@ -9,7 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from tunesmith.errors import DatabaseError, NotFound, RenderingError, RequestTooLong, TunesmithError
+from tunesmith.errors import (
+    DatabaseError,
+    NotFound,
+    RenderingError,
+    RequestRefused,
+    RequestTooLong,
+    TunesmithError,
+)
 
 __all__ = ["ApiError", "as_api_error", "install", "invalid"]
 
@@ -51,6 +58,8 @@ def as_api_error(error: TunesmithError) -> ApiError:
         return invalid(message, "messages", "context_length_exceeded")
     if isinstance(error, RenderingError):
         return invalid(message, "messages")
+    if isinstance(error, RequestRefused):
+        return invalid(message, error.field)
     if isinstance(error, NotFound):
         return ApiError(404, message, code="not_found")
     if isinstance(error, DatabaseError):

@@ -24,6 +24,9 @@ class PromptRenderer(Protocol):
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = (), /) -> tuple[int, ...]:
         """Ids of a prompt, up to where the answer begins."""
 
+    def text_ids(self, text: str, /) -> tuple[int, ...]:
+        """Ids of a plain text, opened as the tokenizer opens every text."""
+
     def decode(self, ids: Sequence[int], /) -> str:
         """Text of `ids`."""
 

@@ -118,12 +118,20 @@ def test_score_model_reads_a_number(said: str, score: float) -> None:
     assert options["response_format"]["json_schema"]["schema"]["required"] == ["result"]
 
 
-@pytest.mark.parametrize(
-    "said", ["", "about 7", "between 3 and 7", '{"score": 7}', '{"result": "7"}', "11", "-1", "NaN"]
-)
+@pytest.mark.parametrize("said", ["about 7", "between 3 and 7", '{"score": 7}', '{"result": "7"}', "11", "-1", "NaN"])
 def test_what_is_no_clear_number_is_unscored_never_a_middle_score(said: str) -> None:
     grade = graded({"type": "score_model", "model": "m", "input": ASK, "range": [0, 10]}, "it", judge=Says(said))
     assert (grade.score, grade.error, grade.tokens) == (None, "model_grader_parse_error", {"m": 11})
+
+
+def test_an_empty_and_a_truncated_verdict_have_their_own_words() -> None:
+    class Truncated(Says):
+        async def ask(self, model: str, messages: Any, options: Any) -> Judgement:
+            return Judgement('{"resu', None, 11, cut_off=True)
+
+    spec = {"type": "score_model", "model": "m", "input": ASK}
+    assert graded(spec, "it", judge=Says(" ")).error == "unresponsive_reward_error"
+    assert graded(spec, "it", judge=Truncated("")).error == "truncated_observation_error"
 
 
 def test_a_refusal_and_a_failure_are_unscored() -> None:

@@ -45,8 +45,9 @@ def test_what_the_row_lacks(template: str, message: str) -> None:
 
 
 def test_an_answer_that_is_no_json_has_no_fields() -> None:
-    with pytest.raises(Unresolved):
+    with pytest.raises(Unresolved, match="the answer is no JSON") as caught:
         fill("{{sample.output_json.k}}", Sample(output_text="plain").namespace(), {})
+    assert caught.value.kind == "sample_parse_error"
 
 
 @pytest.mark.parametrize(

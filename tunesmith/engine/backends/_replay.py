@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = ["AnsweringCodec", "EchoEngine"]
 
 # Log-probability of a token the engine would say, and of any other: any fixed pair does.
 _SAID, _UNSAID = -0.125, -4.0
+_DIMENSIONS = 64
 
 
 class AnsweringCodec(Codec, Protocol):
@@ -73,6 +75,16 @@ class EchoEngine:
         check_score(prompt_ids, answer_ids, adapter, self._capacity())
         said = self._answer(prompt_ids)
         return tuple(_SAID if said[at : at + 1] == (token,) else _UNSAID for at, token in enumerate(answer_ids))
+
+    async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
+        """How often each token occurs, counted modulo the number of dimensions, scaled to length 1."""
+        self._check_open()
+        check_score(prompt_ids, (), adapter, self._capacity())
+        counts = [0.0] * _DIMENSIONS
+        for token in prompt_ids:
+            counts[token % _DIMENSIONS] += 1.0
+        length = math.hypot(*counts)
+        return tuple(count / length for count in counts)
 
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Check the folder's digest and remember it."""

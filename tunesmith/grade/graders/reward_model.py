@@ -42,7 +42,7 @@ class RewardModel(Grader):
             text = fill(self.input, answered.sample.namespace(), answered.item)
             prompt = _MESSAGES.validate_python(answered.item.get("messages"))
         except Unresolved as error:
-            return unscored("invalid_variable_error", str(error))
+            return unscored(error.kind, str(error))
         except ValidationError:
             return unscored("invalid_variable_error", "the row has no `messages`, the prompt that was answered")
         conversation = Conversation(messages=(*prompt, Message(role="assistant", content=text)))

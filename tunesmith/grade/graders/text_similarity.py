@@ -75,7 +75,7 @@ class TextSimilarity(Grader):
         try:
             given, reference = await judge.embed(str(self.embedding_model), self._texts(answered))
         except Unresolved as error:
-            return unscored("invalid_variable_error", str(error))
+            return unscored(error.kind, str(error))
         except (JudgeFailed, ValueError) as error:
             return unscored("model_grader_server_error", str(error))
         lengths = math.hypot(*given) * math.hypot(*reference)
