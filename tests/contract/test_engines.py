@@ -11,6 +11,7 @@ import pytest
 from tunesmith import plugins
 from tunesmith.models.template import Renderer
 from tunesmith.testing.adapters import make_adapter, make_method_adapter, make_variant
+from tunesmith.testing.embedding_contract import EMBEDDING_CHECKS
 from tunesmith.testing.engine_contract import CHECKS, Subject, run_check
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.conversation import Message
@@ -38,7 +39,7 @@ def test_backends_are_found() -> None:
     assert set(plugins.names(FOLDER)) >= {"embedded", "echo"}
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: cast(Any, check).__name__)
+@pytest.mark.parametrize("check", (*CHECKS, *EMBEDDING_CHECKS), ids=lambda check: cast(Any, check).__name__)
 @pytest.mark.parametrize("name", plugins.names(FOLDER))
 def test_contract(name: str, check: Any, base: Path, adapters: dict[str, Path]) -> None:
     options = plugins.load(FOLDER, name)

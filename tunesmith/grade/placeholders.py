@@ -64,7 +64,12 @@ def fill(template: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> s
             raise Unresolved(f"{{{{{written}}}}} is no placeholder")
         value: Any = sample if path.group(1) == "sample" else item
         steps = _steps(path.group(2))
-        if path.group(1) == "sample" and steps[0] == "output_json" and len(steps) > 1 and sample["output_json"] is None:
+        if (
+            path.group(1) == "sample"
+            and steps[0] == "output_json"
+            and len(steps) > 1
+            and sample.get("output_json") is None
+        ):
             raise Unresolved(f"{{{{{written}}}}}: the answer is no JSON", "sample_parse_error")
         for step in steps:
             value = _step_into(value, step, written)

@@ -30,7 +30,6 @@ __all__ = [
     "closing_ends_running_requests",
     "closing_the_iterator_cancels",
     "concurrent_answers_equal_single_ones",
-    "embeddings_are_unit_vectors_of_their_text",
     "length_ends_an_answer",
     "logprobs_agree_with_scoring",
     "run_check",
@@ -176,25 +175,6 @@ async def adapters_come_and_go_beside_answers(subject: Subject) -> None:
     assert (await answer(subject, subject.prompts[0])).token_ids == plain.token_ids
 
 
-async def embeddings_are_unit_vectors_of_their_text(subject: Subject) -> None:
-    """One length for all, norm 1, the same text the same vector beside answers too, another text another vector."""
-    first, second = subject.prompts[:2]
-    alone = await subject.engine.embed(first, None)
-    beside, other, _ = await asyncio.gather(
-        subject.engine.embed(first, None), subject.engine.embed(second, None), answer(subject, second)
-    )
-    assert len(alone) == len(other) > 1
-    assert abs(math.hypot(*alone) - 1.0) < _LOGPROB_TOLERANCE
-    assert all(abs(old - new) < _LOGPROB_TOLERANCE for old, new in zip(alone, beside, strict=True))
-    assert sum(a * b for a, b in zip(alone, other, strict=True)) < 1.0 - 1e-6
-    for ids, kind in ((first * (subject.engine.context_length // len(first) + 1), RequestTooLong), ((), InvalidPrompt)):
-        try:
-            await subject.engine.embed(ids, None)
-        except kind:
-            continue
-        raise AssertionError(f"expected {kind.__name__}")
-
-
 async def adapters_say_what_they_weigh(subject: Subject) -> None:
     """`adapter_bytes` names exactly the loaded adapters, each with a number that is not negative."""
     assert subject.engine.adapter_bytes() == {}
@@ -258,7 +238,6 @@ CHECKS: tuple[Check, ...] = (
     concurrent_answers_equal_single_ones,
     seeds_are_deterministic,
     logprobs_agree_with_scoring,
-    embeddings_are_unit_vectors_of_their_text,
     closing_the_iterator_cancels,
     too_long_is_refused_alone,
     bad_requests_are_refused,

@@ -11,14 +11,14 @@ from tunesmith.serve.api.embeddings.protocol import Embedding, EmbeddingList, Em
 from tunesmith.serve.failures import invalid
 from tunesmith.serve.service import Service
 
-__all__ = ["embed", "vectors"]
+__all__ = ["embed"]
 
 _MOST_TOKENS = 300_000
 
 
-async def embed(service: Service, request: EmbeddingRequest) -> EmbeddingList:
+async def embed(service: Service, project: str, request: EmbeddingRequest) -> EmbeddingList:
     """One vector for each input. Raises ApiError 404 for an unknown model, 400 for what is too long or too many."""
-    found, tokens = await vectors(service, request.model, request.inputs())
+    found, tokens = await _vectors(service, project, request)
     shown = [_shortened(vector, request.dimensions) for vector in found]
     return EmbeddingList(
         data=tuple(
@@ -30,10 +30,10 @@ async def embed(service: Service, request: EmbeddingRequest) -> EmbeddingList:
     )
 
 
-async def vectors(service: Service, model: str, inputs: list[str | list[int]]) -> tuple[list[tuple[float, ...]], int]:
-    """One vector of length 1 for each input, and the number of tokens of all. Raises ApiError as `embed` does."""
-    served = await asyncio.to_thread(service.catalogue.find, model)
-    prompts = await asyncio.to_thread(lambda: [_ids(service, given) for given in inputs])
+async def _vectors(service: Service, project: str, request: EmbeddingRequest) -> tuple[list[tuple[float, ...]], int]:
+    """One vector of length 1 for each input, and the number of tokens of all."""
+    served = await asyncio.to_thread(service.catalogue.find, request.model, project)
+    prompts = await asyncio.to_thread(lambda: [_ids(service, given) for given in request.inputs()])
     _check_lengths(service, prompts)
     async with service.shelf.use(served.release) as adapter:
         found = [await service.engine.embed(prompt, adapter) for prompt in prompts]

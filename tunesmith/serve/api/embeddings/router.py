@@ -7,6 +7,7 @@ from starlette.requests import ClientDisconnect
 
 from tunesmith.serve.api.embeddings.handler import embed
 from tunesmith.serve.api.embeddings.protocol import EmbeddingList, EmbeddingRequest
+from tunesmith.serve.caller import Asking
 from tunesmith.serve.disconnect import while_connected
 from tunesmith.serve.service import Service
 
@@ -21,9 +22,9 @@ def build_router(service: Service) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/embeddings", response_model=EmbeddingList)
-    async def embeddings(body: EmbeddingRequest, request: Request) -> EmbeddingList | Response:
+    async def embeddings(body: EmbeddingRequest, request: Request, caller: Asking) -> EmbeddingList | Response:
         try:
-            return await while_connected(request.receive, embed(service, body))
+            return await while_connected(request.receive, embed(service, caller.project, body))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
