@@ -39,7 +39,7 @@ def test_backends_are_found() -> None:
     assert set(plugins.names(FOLDER)) >= {"embedded", "echo"}
 
 
-@pytest.mark.parametrize("check", (*CHECKS, *EMBEDDING_CHECKS), ids=lambda check: cast(Any, check).__name__)
+@pytest.mark.parametrize("check", [*CHECKS, *EMBEDDING_CHECKS], ids=lambda check: cast(Any, check).__name__)
 @pytest.mark.parametrize("name", plugins.names(FOLDER))
 def test_contract(name: str, check: Any, base: Path, adapters: dict[str, Path]) -> None:
     options = plugins.load(FOLDER, name)

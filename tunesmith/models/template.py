@@ -140,10 +140,6 @@ class Renderer:
         """Token ids [A] of an assistant's answer as it is trained: its text and the end-of-turn token."""
         return (*self._encode(text), self.end_of_turn_id)
 
-    def text_ids(self, text: str) -> tuple[int, ...]:
-        """Token ids of a plain text as the tokenizer opens every text, without the end-of-text token."""
-        return (*self.prompt_ids(()), *self._encode(text))
-
     def turn_characters(self, conversation: Conversation, message: int) -> tuple[str, tuple[tuple[int, int], ...]]:
         """Text of a trained assistant turn as `render` lays it out, and the characters [start, end) of each token."""
         prompt = self._text(conversation.messages[:message], conversation.tools, generate=True)

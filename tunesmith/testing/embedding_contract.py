@@ -24,7 +24,10 @@ async def embeddings_are_unit_vectors_of_their_text(subject: Subject) -> None:
     assert abs(math.hypot(*alone) - 1.0) < _TOLERANCE
     assert all(abs(old - new) < _TOLERANCE for old, new in zip(alone, beside, strict=True))
     assert sum(a * b for a, b in zip(alone, other, strict=True)) < 1.0 - 1e-6
-    for ids, kind in ((first * (subject.engine.context_length // len(first) + 1), RequestTooLong), ((), RequestRefused)):
+    for ids, kind in (
+        (first * (subject.engine.context_length // len(first) + 1), RequestTooLong),
+        ((), RequestRefused),
+    ):
         try:
             await subject.engine.embed(ids, None)
         except kind:
