@@ -227,8 +227,8 @@ def ask(results: dict[str, Any], home: Path) -> None:
     """Ask each release its questions over HTTP, all from one server, and note whether the answers are the same."""
     from openai import OpenAI
 
-    with running_server(home) as address:
-        client = OpenAI(base_url=f"{address}/v1", api_key="not-needed")
+    with running_server(home) as server:
+        client = OpenAI(base_url=f"{server.address}/v1", api_key=server.key)
         for result in results.values():
             if "error" in result:
                 continue

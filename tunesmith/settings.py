@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["Settings"]
@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     `database_url` (`postgresql://user@host/name`) takes PostgreSQL in the place of that SQLite file, for several
     servers and workers that share one home.
 
+    `admin_key` opens the server as its administrator without being stored; for servers that another program starts.
+
     `threads` is the number of processor threads for training and the engine (None: every core this process may use).
     """
 
@@ -32,6 +34,7 @@ class Settings(BaseSettings):
     home: Path = Path("~/.tunesmith").expanduser()
     threads: int | None = None
     database_url: str | None = None
+    admin_key: SecretStr | None = Field(default=None, min_length=16)
 
     @property
     def sqlite_url(self) -> str:

@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Counted]]:
     base = resolve_base(ModelSpec(base=str(folder)), folder)
     platform = open_platform(Settings(home=tmp_path / "home"))
     engine = Counted(Echo(length=12, delay_seconds=0.02).start(base.path))
-    options = ServeOptions(port=0)
+    options = ServeOptions(port=0, keys=False)
     with running(open_service(base, platform, options, engine=engine), options) as url:
         yield f"{url}/v1", engine
 

@@ -36,7 +36,7 @@ JSON = {"content-type": "application/json"}
 LONE_SURROGATE = b'{"model": "base", "messages": [{"role": "user", "content": "\\ud800"}]}'
 SYSTEM = "Answer with one label."
 QUESTION = "They charged me twice"
-OPTIONS = ServeOptions(port=0)
+OPTIONS = ServeOptions(port=0, keys=False)
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +430,7 @@ from tunesmith.types.recipe import ModelSpec, PluginSpec
 
 home, folder = Path(sys.argv[1]), Path(sys.argv[2])
 backend = PluginSpec.model_validate({"name": "echo", "delay_seconds": 0.1})
-options = ServeOptions(port=0, backend=backend)
+options = ServeOptions(port=0, keys=False, backend=backend)
 base = resolve_base(ModelSpec(base=str(folder)), home)
 serve(open_service(base, open_platform(Settings(home=home)), options), options, lambda url: print(url, flush=True))
 print("stopped", flush=True)

@@ -17,8 +17,8 @@ from tunesmith.cli.main import app
 from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
-    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "chat", "runs", "graders",
-    "augment", "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
+    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "keys", "chat", "runs",
+    "graders", "augment", "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")
 RECIPE = "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"

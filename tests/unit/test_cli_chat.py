@@ -116,10 +116,11 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 def test_a_server_runs_as_long_as_it_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(server_process, "_SERVE", (sys.executable, "-c", HEALTHY))
-    with running_server(tmp_path) as address:
-        assert httpx.get(f"{address}/health", trust_env=False).status_code == 200
+    with running_server(tmp_path) as server:
+        assert httpx.get(f"{server.address}/health", trust_env=False).status_code == 200
+        assert len(server.key) > 40
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"{address}/health", trust_env=False)
+        httpx.get(f"{server.address}/health", trust_env=False)
 
 
 def test_a_server_that_does_not_start_shows_its_last_words(tmp_path, monkeypatch):

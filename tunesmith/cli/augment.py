@@ -112,7 +112,7 @@ def _recipe(path: Path) -> tuple[tuple[SourceSpec, ...], tuple[Any, ...]]:
 
 
 def _server(teacher: str | None) -> AbstractContextManager[Any]:
-    """(address, model) of the model to ask, for as long as it is needed; None without one."""
+    """The server with the model to ask, for as long as it is needed; None without one."""
     from tunesmith.cli.server_process import model_server
 
     return model_server(teacher, read_settings().home) if teacher else nullcontext(None)
@@ -154,8 +154,8 @@ async def _augment(
     progress = RichProgress()
     if found is None:
         return await augment(parents, ways, None, checks, progress), 0, 0
-    address, model = found
-    async with HttpJudge(address) as judge:
+    address, model, key = found
+    async with HttpJudge(address, key=key) as judge:
         with RememberedAnswers(out.with_name(f"{out.name}.answers.jsonl"), model, _asking(judge, model)) as ask:
             made = await augment(parents, ways, ask, checks, progress)
     return made, ask.asked, ask.remembered

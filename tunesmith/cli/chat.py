@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Annotated, Any
 
@@ -23,7 +24,10 @@ def command(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; default: the release's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Talk to a release; with --message ask one thing and stop."""
+    """Talk to a release; with --message ask one thing and stop.
+
+    The key for a server at --url is read from TUNESMITH_API_KEY or OPENAI_API_KEY.
+    """
     if as_json and message is None:
         raise typer.BadParameter("--json needs --message")
     settings = read_settings()
@@ -37,18 +41,20 @@ def command(
         typer.secho("Starting a server for this chat ...", err=True, dim=True)
         server: Any = running_server(settings.home)
     else:
-        server = nullcontext(url.removesuffix("/").removesuffix("/v1"))
-    with server as address:
+        address = url.removesuffix("/").removesuffix("/v1")
+        server = nullcontext((address, os.environ.get("TUNESMITH_API_KEY") or os.environ.get("OPENAI_API_KEY")))
+    with server as (address, key):
         body = {"model": name, "max_tokens": max_tokens} if max_tokens else {"model": name}
         if message is not None:
-            answer = _answer(address, {**body, "messages": [{"role": "user", "content": message}]}, show=not as_json)
+            question = {**body, "messages": [{"role": "user", "content": message}]}
+            answer = _answer(ask(address, question, key), show=not as_json)
             if as_json:
                 show_json({"model": name, "message": message, "answer": answer})
         else:
-            _converse(address, body)
+            _converse(lambda messages: ask(address, {**body, "messages": messages}, key))
 
 
-def _converse(address: str, body: dict[str, Any]) -> None:
+def _converse(asking: Callable[[list[dict[str, str]]], Iterator[str]]) -> None:
     messages: list[dict[str, str]] = []
     typer.secho("Type a message; Ctrl-D ends the chat.", err=True, dim=True)
     while True:
@@ -59,13 +65,13 @@ def _converse(address: str, body: dict[str, Any]) -> None:
             return
         if line:
             messages.append({"role": "user", "content": line})
-            answer = _answer(address, {**body, "messages": messages}, show=True)
+            answer = _answer(asking(messages), show=True)
             messages.append({"role": "assistant", "content": answer})
 
 
-def _answer(address: str, body: dict[str, Any], *, show: bool) -> str:
+def _answer(said: Iterator[str], *, show: bool) -> str:
     pieces = []
-    for piece in ask(address, body):
+    for piece in said:
         pieces.append(piece)
         if show:
             typer.echo(piece, nl=False)
@@ -74,7 +80,7 @@ def _answer(address: str, body: dict[str, Any], *, show: bool) -> str:
     return "".join(pieces)
 
 
-def ask(address: str, body: dict[str, Any]) -> Iterator[str]:
+def ask(address: str, body: dict[str, Any], key: str | None = None) -> Iterator[str]:
     """Pieces of the answer to a chat-completion request as they arrive.
 
     Raises NotFound for an unknown model, EngineError when the server refuses, fails or cannot be reached.
@@ -82,9 +88,10 @@ def ask(address: str, body: dict[str, Any]) -> Iterator[str]:
     import httpx
 
     timeout = httpx.Timeout(10, read=600)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         with (
-            httpx.Client(timeout=timeout, trust_env=False) as client,
+            httpx.Client(timeout=timeout, headers=headers, trust_env=False) as client,
             client.stream("POST", f"{address}/v1/chat/completions", json={**body, "stream": True}) as response,
         ):
             if response.status_code != 200:
@@ -106,4 +113,6 @@ def _refuse(status: int, body: bytes) -> None:
         message = json.loads(body)["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = f"The server answered {status}: {body[:200].decode(errors='replace')}"
+    if status == 401:
+        raise EngineError(message, hint="Put the server's key into TUNESMITH_API_KEY.")
     raise NotFound(message) if status == 404 else EngineError(message)

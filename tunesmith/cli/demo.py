@@ -37,8 +37,8 @@ def command(
     typer.secho(f"Starting the server and asking {model} what it has never seen ...", err=True, dim=True)
     from tunesmith.cli.server_process import running_server
 
-    with running_server(read_settings().home) as address:
-        client = client_class(base_url=f"{address}/v1", api_key="not-needed", max_retries=2)
+    with running_server(read_settings().home) as server:
+        client = client_class(base_url=f"{server.address}/v1", api_key=server.key, max_retries=2)
         answers = [_ask(client, model, question) for question in unseen]
     if as_json:
         show_json({"outcome": outcome, "answers": answers})

@@ -12,6 +12,7 @@ from tunesmith.cli.options import AsJson, read_settings
 from tunesmith.cli.output import show_json
 
 if TYPE_CHECKING:
+    from tunesmith.cli.server_process import ModelServer
     from tunesmith.grade.teacher_answers import Asked, Quality, Taught
 
 __all__ = ["command"]
@@ -41,8 +42,8 @@ def command(
     settings = read_settings()
     asked = _asked(prompts)
     quality = Quality(load_grader(read_document(grader).data) if grader else None, at_least)
-    with model_server(teacher, settings.home) as (address, model):
-        taught = asyncio.run(_answers(address, model, asked, quality))
+    with model_server(teacher, settings.home) as server:
+        taught = asyncio.run(_answers(server, asked, quality))
     if not taught.rows:
         raise EvaluationError(f"Not one of {len(asked)} answers was kept: {taught.ledger}. {taught.complaint}")
     out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in taught.rows), encoding="utf-8")
@@ -70,9 +71,9 @@ def _asked(prompts: Path) -> list[Asked]:
     return asked
 
 
-async def _answers(address: str, model: str, asked: list[Asked], quality: Quality) -> Taught:
+async def _answers(server: ModelServer, asked: list[Asked], quality: Quality) -> Taught:
     from tunesmith.grade.judge import HttpJudge
     from tunesmith.grade.teacher_answers import teacher_answers
 
-    async with HttpJudge(address) as judge:
-        return await teacher_answers(asked, judge, model, {}, quality)
+    async with HttpJudge(server.address, key=server.key) as judge:
+        return await teacher_answers(asked, judge, server.model, {}, quality)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from tunesmith.settings import Settings
     from tunesmith.types.recipe import Recipe
 
-__all__ = ["AsJson", "Changes", "RecipePath", "overrides_of", "read_recipe", "read_settings"]
+__all__ = ["AsJson", "Changes", "RecipePath", "options_from", "overrides_of", "read_recipe", "read_settings"]
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else there.")]
@@ -23,6 +25,32 @@ Changes = Annotated[
         "--set", metavar="FIELD=VALUE", help="Change one field, for example --set train.epochs=3. Repeatable."
     ),
 ]
+
+Fields = TypeVar("Fields", bound=tuple[Any, ...])
+
+
+def options_from(fields: type[Fields]) -> Callable[[Callable[[Fields], None]], Callable[..., None]]:
+    """Decorator of a command that takes one NamedTuple: its options are the tuple's fields (`Annotated` for typer)."""
+
+    def decorate(function: Callable[[Fields], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(fields(**given))
+
+        defaults: dict[str, Any] = getattr(fields, "_field_defaults", {})
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(name, inspect.Parameter.empty),
+                annotation=hint,
+            )
+            for name, hint in get_type_hints(fields, include_extras=True).items()
+        ]
+        vars(command).update(__signature__=inspect.Signature(parameters))
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        return command
+
+    return decorate
 
 
 def read_recipe(path: Path, changes: list[str] | None) -> Recipe:

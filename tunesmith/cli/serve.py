@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tunesmith.cli.options import AsJson, read_settings
+from tunesmith.cli.options import AsJson, options_from, read_settings
 from tunesmith.cli.output import RichProgress, show_json
 from tunesmith.errors import NotFound
 
@@ -14,34 +14,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunesmith.release.registry import Registry
+    from tunesmith.serve.platform import Platform
 
-__all__ = ["choose_base", "command"]
+__all__ = ["ServeFlags", "choose_base", "command"]
 
 
-def command(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
-    base: Annotated[str | None, typer.Option(help="Base model to serve; default: the newest release's.")] = None,
-    device: Annotated[str, typer.Option(help="Where the model computes: auto, cpu, cuda or cuda:1.")] = "auto",
-    backend: Annotated[str, typer.Option(help="What computes the answers; tunesmith plugins lists them.")] = "embedded",
-    as_json: AsJson = False,
-) -> None:
-    """Serve every release over HTTP, in the shape of OpenAI's API."""
+class ServeFlags(NamedTuple):
+    """The options of `tunesmith serve`."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000
+    base: Annotated[str | None, typer.Option(help="Base model to serve; default: the newest release's.")] = None
+    device: Annotated[str, typer.Option(help="Where the model computes: auto, cpu, cuda or cuda:1.")] = "auto"
+    backend: Annotated[str, typer.Option(help="What computes the answers; tunesmith plugins lists them.")] = "embedded"
+    no_keys: Annotated[bool, typer.Option("--no-keys", help="Ask for no key; only for programs of this machine.")] = (
+        False
+    )
+    as_json: AsJson = False
+
+
+@options_from(ServeFlags)
+def command(flags: ServeFlags) -> None:
+    """Serve every release over HTTP, in the shape of OpenAI's API.
+
+    The first start makes an administrator's key and shows it this once; tunesmith keys makes others.
+    """
     settings = read_settings()
     from tunesmith.models.weights import resolve_base
     from tunesmith.release.registry import Registry
+    from tunesmith.serve.guard import require_guarded
     from tunesmith.serve.platform import open_platform
     from tunesmith.serve.stage import ServeOptions, open_service, serve
     from tunesmith.types.recipe import ModelSpec, PluginSpec
 
+    chosen = {"name": flags.backend} | ({"device": flags.device} if flags.backend == "embedded" else {})
+    backend = PluginSpec.model_validate(chosen)
+    options = ServeOptions(host=flags.host, port=flags.port, backend=backend, keys=not flags.no_keys)
+    require_guarded(options, options.host)  # before a model is loaded for minutes
     platform = open_platform(settings)
     registry = Registry(settings.home, platform.database)
     try:
-        spec = ModelSpec(base=base or choose_base(registry))
+        spec = ModelSpec(base=flags.base or choose_base(registry))
         files = resolve_base(spec, settings.home, RichProgress())
-        chosen = {"name": backend} | ({"device": device} if backend == "embedded" else {})
-        options = ServeOptions(host=host, port=port, backend=PluginSpec.model_validate(chosen))
-        serve(open_service(files, platform, options), options, _announce(registry, as_json))
+        serve(open_service(files, platform, options), options, _announce(registry, platform, flags))
     finally:
         platform.close()
 
@@ -57,13 +72,22 @@ def choose_base(registry: Registry) -> str:
     return max(releases, key=lambda release: release.created).base
 
 
-def _announce(registry: Registry, as_json: bool) -> Callable[[str], None]:
+def _announce(registry: Registry, platform: Platform, flags: ServeFlags) -> Callable[[str], None]:
     def ready(url: str) -> None:
         names = [release.reference for release in registry.list()]
-        if as_json:
-            show_json({"url": f"{url}/v1", "models": names})
+        key = None if flags.no_keys else platform.keys.first_key()
+        if flags.as_json:
+            show_json({"url": f"{url}/v1", "models": names, "key": key})
+            return
+        typer.echo(f"Serving at {url}/v1 (stop with Ctrl-C)")
+        typer.echo(f"models: {', '.join(names) or 'the base only'}")
+        if key:
+            typer.echo(
+                f"key: {key}\nKeep it: it is an administrator's and is not shown again. Others: tunesmith keys create"
+            )
         else:
-            typer.echo(f"Serving at {url}/v1 (stop with Ctrl-C)")
-            typer.echo(f"models: {', '.join(names) or 'the base only'}")
+            typer.echo(
+                "key: none is needed here" if flags.no_keys else "key: as before; new ones: tunesmith keys create"
+            )
 
     return ready

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,25 +13,41 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tunesmith.errors import EngineError
 
-__all__ = ["model_server", "running_server"]
+__all__ = ["ModelServer", "RunningServer", "model_server", "running_server"]
 
 _START_SECONDS = 180.0
 _SERVE = (sys.executable, "-m", "tunesmith.cli.main", "serve", "--port")
 
 
+class RunningServer(NamedTuple):
+    """The address of a server and the key that opens it."""
+
+    address: str
+    key: str
+
+
+class ModelServer(NamedTuple):
+    """The address (ending in /v1) of the server that has `model`, and its key where we know it."""
+
+    address: str
+    model: str
+    key: str | None
+
+
 @contextmanager
-def running_server(home: Path) -> Iterator[str]:
-    """Start `tunesmith serve` for `home` on a free local port, give its address, stop it at the end.
+def running_server(home: Path) -> Iterator[RunningServer]:
+    """Start `tunesmith serve` for `home` on a free local port with a key of its own, stop it at the end.
 
     Raises EngineError with the end of the server's log when it does not come up.
     """
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "TUNESMITH_HOME": str(home)}
+    key = f"sk-tunesmith-{secrets.token_urlsafe(32)}"
+    environment = {**os.environ, "TUNESMITH_HOME": str(home), "TUNESMITH_ADMIN_KEY": key}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [*_SERVE, str(port)],
@@ -42,7 +59,7 @@ def running_server(home: Path) -> Iterator[str]:
         )
         try:
             _wait_until_healthy(process, address, log)
-            yield address
+            yield RunningServer(address, key)
         finally:
             process.terminate()
             try:
@@ -53,14 +70,14 @@ def running_server(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def model_server(model: str, home: Path) -> Iterator[tuple[str, str]]:
-    """(address ending in /v1, model name) of `MODEL@URL`, or of a release, served for as long as it is needed.
+def model_server(model: str, home: Path) -> Iterator[ModelServer]:
+    """The server of `MODEL@URL`, or one of our own with a release for as long as it is needed.
 
     Raises NotFound with the nearest match when there is no such release.
     """
     name, _, url = model.partition("@http")
     if url:
-        yield f"http{url}", name
+        yield ModelServer(f"http{url}", name, None)
         return
     from tunesmith.release.registry import open_registry
     from tunesmith.settings import Settings
@@ -68,8 +85,8 @@ def model_server(model: str, home: Path) -> Iterator[tuple[str, str]]:
     registry = open_registry(Settings(home=home))
     registry.get(model)
     registry.close()
-    with running_server(home) as address:
-        yield f"{address}/v1", model
+    with running_server(home) as server:
+        yield ModelServer(f"{server.address}/v1", model, server.key)
 
 
 def _free_port() -> int:

@@ -51,9 +51,15 @@ class HttpJudge:
     """
 
     def __init__(
-        self, base_url: str, key_variable: str = "OPENAI_API_KEY", transport: httpx.AsyncBaseTransport | None = None
+        self,
+        base_url: str,
+        key_variable: str = "OPENAI_API_KEY",
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        key: str | None = None,
     ) -> None:
-        key = os.environ.get(key_variable)
+        """`key` goes before the one in the environment variable `key_variable`."""
+        key = key or os.environ.get(key_variable)
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {key}"} if key else {},

@@ -14,12 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith import __version__
 from tunesmith.serve import api, failures
+from tunesmith.serve.access import AccessCheck
+from tunesmith.serve.guard import Guard
 from tunesmith.serve.service import Service
 
 __all__ = ["create_app"]
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service, guard: Guard) -> FastAPI:
     """The application over `service`; the engine is closed when the application shuts down."""
 
     @asynccontextmanager
@@ -32,7 +34,8 @@ def create_app(service: Service) -> FastAPI:
     failures.install(app)
     for router in _routers(service):
         app.include_router(router)
-    app.add_middleware(_RequestId)
+    app.add_middleware(AccessCheck, keys=service.platform.keys if guard.keys else None)
+    app.add_middleware(_RequestId)  # the outermost, so that refusals have an id too
     return app
 
 

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tunesmith.serve.failures import ApiError
 from tunesmith.types.base import Value
+from tunesmith.types.key import DEFAULT_PROJECT, Role
 
-__all__ = ["LOCAL", "Asking", "Caller", "Role", "as_caller", "caller_of", "put_caller"]
-
-Role = Literal["admin", "member", "read"]
+__all__ = ["LOCAL", "AdminAsking", "Asking", "Caller", "Role", "admin_of", "as_caller", "caller_of", "put_caller"]
 
 
 class Caller(Value):
-    """The project whose files, jobs and models a request sees, the key it came with and what that key may do."""
+    """The project whose files, jobs and models a request sees, the id of its key and what that key may do."""
 
     project: str
     key: str | None = None
     role: Role = "member"
 
 
-LOCAL = Caller(project="default", role="admin")
+LOCAL = Caller(project=DEFAULT_PROJECT, role="admin")
 """Who asks where no keys are used."""
 
 
 def caller_of(request: Request) -> Caller:
-    """The caller that the access check found."""
-    found = getattr(request.state, "caller", LOCAL)
+    """The caller that the access check found. A request that did not pass it has none, and fails."""
+    found = request.state.caller
     assert isinstance(found, Caller)
     return found
 
 
+def admin_of(request: Request) -> Caller:
+    """The caller, when it is an administrator. Raises ApiError 403 otherwise."""
+    caller = caller_of(request)
+    if caller.role != "admin":
+        raise ApiError(
+            403,
+            f"This needs a key with the role admin; this key's role is {caller.role}.",
+            code="insufficient_permissions",
+        )
+    return caller
+
+
 Asking = Annotated[Caller, Depends(caller_of)]
 """A parameter of a route: the caller."""
+
+AdminAsking = Annotated[Caller, Depends(admin_of)]
+"""A parameter of a route that only administrators may call: the caller."""
 
 
 def put_caller(scope: Scope, caller: Caller) -> None:

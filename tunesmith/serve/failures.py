@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,7 +19,7 @@ from tunesmith.errors import (
     TunesmithError,
 )
 
-__all__ = ["ApiError", "as_api_error", "install", "invalid"]
+__all__ = ["ApiError", "answer", "as_api_error", "install", "invalid"]
 
 
 class ApiError(TunesmithError):
@@ -32,12 +33,14 @@ class ApiError(TunesmithError):
         kind: str = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.param = param
         self.code = code
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """The envelope, all four keys always present."""
@@ -72,26 +75,30 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(TunesmithError)
     async def own(_: Request, error: TunesmithError) -> JSONResponse:
-        return _answer(as_api_error(error))
+        return answer(as_api_error(error))
 
     @app.exception_handler(RequestValidationError)
     async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _answer(_from_validation(error))
+        return answer(_from_validation(error))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         place = f"{request.method} {request.url.path}"
         texts = {404: f"Unknown request URL: {place}.", 405: f"Not allowed: {place}."}
-        return _answer(ApiError(error.status_code, texts.get(error.status_code, str(error.detail))))
+        text = texts.get(error.status_code, str(error.detail))
+        return answer(ApiError(error.status_code, text, headers=error.headers))
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         # Starlette raises it again after this answer, so the server's log has the traceback.
-        return _answer(ApiError(500, f"Internal error: {type(error).__name__}.", kind="server_error"))
+        return answer(ApiError(500, f"Internal error: {type(error).__name__}.", kind="server_error"))
 
 
-def _answer(error: ApiError) -> JSONResponse:
-    return JSONResponse(error.body(), status_code=error.status)
+def answer(error: ApiError) -> JSONResponse:
+    """The response that says `error`."""
+    # The official client repeats a request that met a conflict, which would only meet it again.
+    retry = {"x-should-retry": "false"} if error.status == 409 else {}
+    return JSONResponse(error.body(), status_code=error.status, headers=retry | error.headers)
 
 
 def _from_validation(error: RequestValidationError) -> ApiError:

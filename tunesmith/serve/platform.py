@@ -1,9 +1,10 @@
-"""What the endpoints of the fine-tuning platform work with: the settings, the database, the files."""
+"""What the endpoints of the fine-tuning platform work with: the settings, the database, the files, the keys."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from tunesmith.serve.keyring import KeyRing
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
@@ -17,6 +18,7 @@ class Platform(NamedTuple):
     settings: Settings
     database: Database
     files: FileStore
+    keys: KeyRing
 
     def close(self) -> None:
         """Close the database."""
@@ -26,4 +28,10 @@ class Platform(NamedTuple):
 def open_platform(settings: Settings) -> Platform:
     """The stores that `settings` name; nothing is opened before it is used."""
     database = Database(settings.database)
-    return Platform(settings, database, FileStore(database, settings.home / "files"))
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    return Platform(
+        settings,
+        database,
+        files=FileStore(database, settings.home / "files"),
+        keys=KeyRing(database, admin_key),
+    )

@@ -19,11 +19,11 @@ from tunesmith.errors import EngineError
 from tunesmith.release.registry import Registry
 from tunesmith.serve.app import create_app
 from tunesmith.serve.catalogue import BaseIdentity, Catalogue
+from tunesmith.serve.guard import Guard, require_guarded
 from tunesmith.serve.platform import Platform
 from tunesmith.serve.service import Service
 from tunesmith.serve.shelf import AdapterShelf
 from tunesmith.store.tuned import TunedModels
-from tunesmith.types.base import Value
 from tunesmith.types.recipe import PluginSpec
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ServeOptions", "open_service", "running", "serve"]
 
 
-class ServeOptions(Value):
+class ServeOptions(Guard):
     """Where to listen (port 0: any free one), which backend, how many adapters stay loaded, how long a stop takes."""
 
     host: str = "127.0.0.1"
@@ -67,7 +67,8 @@ def open_service(
 def serve(service: Service, options: ServeOptions, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; then finish the answers that run (at most `stop_seconds`) and close the engine.
 
-    `on_ready` is called once with the server's URL. Raises EngineError when the address cannot be had.
+    `on_ready` is called once with the server's URL. Raises EngineError when the address cannot be had, or when
+    others can reach it while no keys are asked for.
     """
     with _listening(options) as (listener, url), _signals_only_stop():
         server = _Server(_config(service, options), lambda: on_ready(url))
@@ -108,7 +109,7 @@ class _Server(uvicorn.Server):
 
 def _config(service: Service, options: ServeOptions) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(service),
+        create_app(service, options),
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -118,6 +119,7 @@ def _config(service: Service, options: ServeOptions) -> uvicorn.Config:
 
 @contextlib.contextmanager
 def _listening(options: ServeOptions) -> Iterator[tuple[socket.socket, str]]:
+    require_guarded(options, options.host)
     with socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -44,12 +44,22 @@ def start_server(home: Path, base: Path, *options: str, environment: dict[str, s
     try:
         assert process.stdout is not None
         ready = _announcement(process.stdout)
-        yield Running(ready["url"], ready.get("key") or "not-needed", home, process)
+        yield Running(ready["url"], _key(ready, home, environment or {}), home, process)
     finally:
         process.terminate()
         process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _key(ready: dict[str, Any], home: Path, environment: dict[str, str]) -> str:
+    """The administrator's key. It is shown at the first start only, so it is kept beside the home for the next ones."""
+    kept = home.with_name(f"{home.name}.key")
+    if ready["key"] is not None:
+        kept.write_text(ready["key"], encoding="utf-8")
+    if "TUNESMITH_ADMIN_KEY" in environment:
+        return environment["TUNESMITH_ADMIN_KEY"]
+    return kept.read_text(encoding="utf-8") if kept.is_file() else "not-needed"
 
 
 def _announcement(output: IO[str]) -> dict[str, Any]:

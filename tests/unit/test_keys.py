@@ -1,0 +1,156 @@
+"""Keys: only their hash is stored, they end when they should, and the ring notices changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tunesmith.errors import EngineError, NotFound
+from tunesmith.serve.guard import Guard, require_guarded
+from tunesmith.serve.keyring import ENVIRONMENT_KEY, KeyRing
+from tunesmith.serve.scopes import scope_of
+from tunesmith.settings import Settings
+from tunesmith.store import keys as store
+from tunesmith.store.database import Database
+from tunesmith.types.key import Grant, Key, KeyLimits
+
+NOW = 1_000_000
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'registry.db'}")
+    yield opened
+    opened.close()
+
+
+def test_a_key_comes_back_as_it_was_granted_and_its_secret_does_not(database: Database, tmp_path: Path) -> None:
+    limits = KeyLimits(requests_per_minute=3, tokens_per_minute=2**40, token_budget=2**40)
+    grant = Grant(name="n", project="p", role="read", scopes=("files", "evals"), expires_at=NOW + 5, limits=limits)
+    with database.transaction() as session:
+        key, secret = store.add_key(session, grant, NOW)
+    with database.transaction() as session:
+        assert store.key_by_id(session, key.id) == key
+        assert store.keys_by_digest(session) == {store.digest_of(secret): key}
+    assert Grant.model_validate(key.model_dump(include=set(Grant.model_fields))) == grant
+    assert secret.startswith("sk-tunesmith-")
+    assert len(secret) == len("sk-tunesmith-") + 43
+    assert secret.encode() not in (tmp_path / "registry.db").read_bytes()
+    assert (key.usable(NOW + 4), key.usable(NOW + 5)) == (True, False)
+
+
+def test_rotation_keeps_what_was_spent_and_shortens_the_old_key(database: Database) -> None:
+    with database.transaction() as session:
+        old, _ = store.add_key(session, Grant(expires_at=NOW + 50), NOW)
+        store.add_spending(session, {old.id: 7, "key_environment": 3})
+        new, _ = store.rotate_key(session, old.id, 100, NOW)
+        assert (new.tokens_spent, new.expires_at) == (7, NOW + 50)
+        changed = store.key_by_id(session, old.id)
+        assert (changed.expires_at, changed.replaced_by) == (NOW + 50, new.id)
+        store.rotate_key(session, new.id, 10, NOW)
+        assert store.key_by_id(session, new.id).expires_at == NOW + 10
+        for identity in (old.id, "key_none"):
+            with pytest.raises(NotFound):
+                store.rotate_key(session, identity, 0, NOW + 60)
+
+
+def test_revoking_twice_keeps_the_first_time(database: Database) -> None:
+    with database.transaction() as session:
+        key, _ = store.add_key(session, Grant(), NOW)
+        assert store.revoke_key(session, key.id, NOW + 1).revoked_at == NOW + 1
+        assert store.revoke_key(session, key.id, NOW + 2).revoked_at == NOW + 1
+        assert store.keys_by_digest(session) == {}
+        assert store.all_keys(session)[0].revoked_at == NOW + 1
+
+
+def test_the_ring_knows_new_keys_at_once_and_changes_within_a_second(database: Database) -> None:
+    async def run() -> None:
+        ring = KeyRing(database)
+        assert await ring.find("nothing") is None
+        with database.transaction() as session:
+            made = store.add_key(session, Grant(), int(time.time()))
+        found = await ring.find(made.secret)
+        assert found == made.key
+        with database.transaction() as session:
+            store.revoke_key(session, made.key.id, int(time.time()))
+        assert await ring.find(made.secret) == made.key  # made by another process: not noticed yet
+        ring.forget()
+        assert await ring.find(made.secret) is None
+
+    asyncio.run(run())
+
+
+def test_many_wrong_keys_cost_few_readings(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        ring = KeyRing(database)
+        readings = []
+        monkeypatch.setattr(ring, "_read", lambda: readings.append(1) or {})
+        start = time.monotonic()
+        found = await asyncio.gather(*(ring.find(f"wrong {index}") for index in range(2_000)))
+        assert found == [None] * 2_000
+        assert len(readings) <= 2 + (time.monotonic() - start) / 0.1
+
+    asyncio.run(run())
+
+
+def test_the_first_key_is_made_once_and_not_where_the_environment_gives_one(database: Database) -> None:
+    async def run() -> None:
+        given = KeyRing(database, "sixteen characters")
+        assert given.first_key() is None
+        found = await given.find("sixteen characters")
+        assert isinstance(found, Key)
+        assert (found.id, found.role) == (ENVIRONMENT_KEY, "admin")
+        ring = KeyRing(database)
+        assert await ring.find("sixteen characters") is None
+        secret = ring.first_key()
+        assert secret is not None
+        first = await ring.find(secret)
+        assert first is not None
+        assert first.role == "admin"
+        assert ring.first_key() is None
+
+    asyncio.run(run())
+
+
+def test_a_short_key_of_the_environment_is_refused_and_a_long_one_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TUNESMITH_ADMIN_KEY", "short")
+    with pytest.raises(ValidationError):
+        Settings()
+    monkeypatch.setenv("TUNESMITH_ADMIN_KEY", "a long enough key")
+    assert "a long enough key" not in repr(Settings()) + str(Settings().model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "", "no.such.host.invalid"])
+def test_wide_addresses_need_keys(host: str) -> None:
+    require_guarded(Guard(), host)
+    with pytest.raises(EngineError, match="Without keys"):
+        require_guarded(Guard(keys=False), host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.4.5", "::1", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    require_guarded(Guard(keys=False), host)
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/v1/chat/completions", "inference"),
+        ("/v1/fine-tuning/jobs/x", "fine_tuning"),
+        ("/v1/uploads", "files"),
+        ("/v1/tunesmith/keys", "tunesmith"),
+        ("/v1", None),
+        ("/v1/other", None),
+        ("/chat/completions", None),
+        ("//v1/chat", None),
+    ],
+)
+def test_each_path_has_one_scope(path: str, scope: str | None) -> None:
+    assert scope_of(path) == scope

@@ -1,0 +1,81 @@
+"""The access check: no request reaches an endpoint before it is known who asks and that they may."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tunesmith.serve.caller import LOCAL, Caller, put_caller
+from tunesmith.serve.failures import ApiError, answer
+from tunesmith.serve.keyring import KeyRing
+from tunesmith.serve.scopes import scope_of
+from tunesmith.types.key import Key
+
+__all__ = ["OPEN_PATHS", "AccessCheck"]
+
+OPEN_PATHS = frozenset({"/health", "/openapi.json"})
+"""What anybody may read: whether the server is well, and how to talk to it."""
+
+_READING = ("GET", "HEAD")
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class AccessCheck:
+    """Middleware: puts the caller into `request.state.caller`, or answers 401 or 403. A key is never shown back.
+
+    Without `keys` everybody is the local administrator, and requests that a web page made a browser send (another
+    origin, or a foreign host name that leads to this machine) are refused.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyRing | None) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then go on."""
+        if scope["type"] == "http" and "caller" not in scope.get("state", {}) and scope["path"] not in OPEN_PATHS:
+            try:
+                put_caller(scope, await self._caller(scope))
+            except ApiError as error:
+                await answer(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        headers = Headers(scope=scope)
+        if self._keys is None:
+            _require_local(headers)
+            return LOCAL
+        kind, _, secret = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise _unknown("You didn't provide an API key. Send it in the header Authorization: Bearer KEY.")
+        key = await self._keys.find(secret.strip())
+        if key is None:
+            raise _unknown("Incorrect API key provided. It is unknown here, has expired or was revoked.")
+        _require_allowed(key, scope["method"], scope["path"])
+        scope.setdefault("state", {})["key"] = key
+        return Caller(project=key.project, key=key.id, role=key.role)
+
+
+def _unknown(message: str) -> ApiError:
+    return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+
+
+def _require_allowed(key: Key, method: str, path: str) -> None:
+    if key.role == "read" and method not in _READING:
+        raise ApiError(403, f"This key may only read; {method} needs role member.", code="insufficient_permissions")
+    if key.scopes and scope_of(path) not in key.scopes:
+        listed = ", ".join(key.scopes)
+        raise ApiError(403, f"This key is limited to: {listed}.", code="insufficient_permissions")
+
+
+def _require_local(headers: Headers) -> None:
+    host = headers.get("host", "")
+    name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+    origin = headers.get("origin")
+    if name not in _LOOPBACK_NAMES or (origin is not None and origin.partition("://")[2] != host):
+        raise ApiError(
+            403,
+            "This server has no keys, so it answers only programs of its own machine, not pages of other sites.",
+            code="insufficient_permissions",
+        )
