@@ -62,10 +62,14 @@ def call(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-OF_DATA = ("data ls", "data show", "data diff", "data export", "data verify")
+GROUPS = ("data", "keys")
+OF_GROUPS = (
+    *("data ls", "data show", "data diff", "data export", "data verify"),
+    *("keys create", "keys ls", "keys revoke", "keys rotate"),
+)
 
 
-@pytest.mark.parametrize("command", [*(each for each in COMMANDS if each != "data"), *OF_DATA])
+@pytest.mark.parametrize("command", [*(each for each in COMMANDS if each not in GROUPS), *OF_GROUPS])
 def test_every_command_explains_itself(command):
     result = call(*command.split(), "--help")
     assert result.exit_code == 0
