@@ -17,6 +17,7 @@ from tunesmith.store.database import Tables
 from tunesmith.types.key import Grant, Key, KeyLimits, NewKey
 
 __all__ = [
+    "KeyRow",
     "Session",
     "add_key",
     "add_spending",
