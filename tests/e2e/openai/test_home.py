@@ -136,3 +136,10 @@ def test_what_is_not_there_is_not_found(trained: Running, path: str) -> None:
 def test_a_cursor_that_is_no_item_is_refused(trained: Running) -> None:
     with trained.client() as client, pytest.raises(openai.BadRequestError, match="after"):
         get(client, "/tunesmith/runs", after="nothing")
+
+
+def test_members_see_nothing_of_it(trained: Running) -> None:
+    with trained.client() as client:
+        made: Any = client.post("/tunesmith/keys", cast_to=object, body={"name": "m", "project": "p", "role": "member"})
+    with trained.client(api_key=made["key"]) as member, pytest.raises(openai.PermissionDeniedError):
+        get(member, "/tunesmith/releases")

@@ -16,9 +16,8 @@ from tunesmith.serve.api.home.protocol import (
     ReleaseEntry,
     RunEntry,
 )
-from tunesmith.serve.caller import Asking
+from tunesmith.serve.caller import admin_of
 from tunesmith.serve.disconnect import EventStream
-from tunesmith.serve.failures import ApiError
 from tunesmith.serve.pages import Page
 from tunesmith.serve.service import Service
 
@@ -28,14 +27,9 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 After = Annotated[str | None, Query()]
 
 
-def _only_admins(caller: Asking) -> None:
-    if caller.role != "admin":
-        raise ApiError(403, "Only an admin may see what belongs to the whole server.", code="insufficient_permissions")
-
-
 def build_router(service: Service) -> APIRouter:
     """The routes over `service`. They are plain functions, which FastAPI runs in threads: all of them read files."""
-    router = APIRouter(prefix="/v1/tunesmith", dependencies=[Depends(_only_admins)])
+    router = APIRouter(prefix="/v1/tunesmith", dependencies=[Depends(admin_of)])
     platform = service.platform
 
     @router.get("/releases")
