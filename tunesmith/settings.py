@@ -19,6 +19,7 @@ class Settings(BaseSettings):
         home/datasets/<digest>/      manifest.json, one .jsonl for each split, dropped rows and findings
         home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
         home/files/<digest>          uploaded files
+        home/uploads/<digest>        parts of files that are on their way
         home/registry.db             releases, aliases, files, jobs, keys (SQLite)
 
     `database_url` (`postgresql://user@host/name`) takes PostgreSQL in the place of that SQLite file, for several

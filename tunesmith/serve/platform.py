@@ -8,6 +8,7 @@ from tunesmith.serve.keyring import KeyRing
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
+from tunesmith.store.uploads import UploadStore
 
 __all__ = ["Platform", "open_platform"]
 
@@ -18,6 +19,7 @@ class Platform(NamedTuple):
     settings: Settings
     database: Database
     files: FileStore
+    uploads: UploadStore
     keys: KeyRing
 
     def close(self) -> None:
@@ -33,5 +35,6 @@ def open_platform(settings: Settings) -> Platform:
         settings,
         database,
         files=FileStore(database, settings.home / "files"),
+        uploads=UploadStore(database, settings.home / "uploads"),
         keys=KeyRing(database, admin_key),
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from tunesmith.store import files, jobs, keys, releases, tuned
+from tunesmith.store import files, jobs, keys, releases, tuned, uploads
 from tunesmith.store.database import Tables
 
 __all__ = ["DECLARED_BY", "create"]
 
-DECLARED_BY = (files, jobs, keys, releases, tuned)
+DECLARED_BY = (files, jobs, keys, releases, tuned, uploads)
 
 
 def create(connection: Connection) -> None:

@@ -6,12 +6,15 @@ from typing import Literal
 
 from tunesmith.types.base import Value
 
-__all__ = ["Batch", "BatchEndpoint", "BatchProblem", "BatchResult", "BatchState", "Counts", "TokenUsage"]
+__all__ = ["OPEN", "Batch", "BatchEndpoint", "BatchProblem", "BatchResult", "BatchState", "Counts", "TokenUsage"]
 
-BatchEndpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"]
+BatchEndpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/moderations"]
 BatchState = Literal[
     "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
 ]
+
+OPEN: tuple[BatchState, ...] = ("validating", "in_progress", "finalizing", "cancelling")
+"""The states in which there is something left to do."""
 
 
 class BatchProblem(Value):
@@ -57,6 +60,7 @@ class Batch(Value):
     endpoint: BatchEndpoint
     input_file_id: str
     status: BatchState = "validating"
+    model: str | None = None
     metadata: dict[str, str] | None = None
     output_expires_after: int | None = None
     output_file_id: str | None = None

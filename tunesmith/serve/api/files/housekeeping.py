@@ -29,7 +29,12 @@ async def housekeeping(platform: Platform, seconds: float = _SECONDS) -> AsyncIt
 
 
 async def _tidy_for_ever(platform: Platform, seconds: float) -> None:
-    chores: tuple[Callable[[], int], ...] = (platform.files.delete_expired, platform.files.sweep)
+    chores: tuple[Callable[[], int], ...] = (
+        platform.files.delete_expired,
+        platform.files.sweep,
+        platform.uploads.end_expired,
+        platform.uploads.sweep,
+    )
     while True:
         for chore in chores:
             try:

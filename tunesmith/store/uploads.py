@@ -1,0 +1,151 @@
+"""Files that come in parts: the parts lie beside the files until the upload is completed, cancelled or too old."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from sqlalchemy import BigInteger, String, delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from tunesmith.errors import NotFound
+from tunesmith.store.blobs import Blobs, Draft
+from tunesmith.store.database import Database, Tables
+from tunesmith.types.uploads import Part, Upload, UploadState
+
+__all__ = ["UploadPartRow", "UploadRow", "UploadStore"]
+
+_PIECE = 1 << 20
+
+
+class UploadRow(Tables):
+    """An upload."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project: Mapped[str] = mapped_column(index=True)
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    mime_type: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(32), index=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    file_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    file_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class UploadPartRow(Tables):
+    """A part of an upload; there are rows only as long as the upload is pending."""
+
+    __tablename__ = "upload_parts"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    upload_id: Mapped[str] = mapped_column(String(64), index=True)
+    digest: Mapped[str] = mapped_column(String(64), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class UploadStore:
+    """Uploads of all projects: parts in `folder`, rows in `database`. `clock` gives Unix seconds."""
+
+    def __init__(self, database: Database, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._blobs = Blobs(folder)
+        self._clock = clock
+
+    def add(self, upload: Upload) -> None:
+        """Begin an upload."""
+        with self._database.transaction() as session:
+            session.add(UploadRow(**upload.model_dump()))
+
+    def get(self, project: str, identity: str) -> Upload:
+        """The upload of `project` with this id, expired when its time is over. Raises NotFound."""
+        with self._database.transaction() as session:
+            return self._upload(self._row(session, project, identity))
+
+    def draft(self) -> Draft:
+        """Bytes of a part, to be written by the caller and given to `add_part`."""
+        return self._blobs.draft()
+
+    def add_part(self, upload: Upload, draft: Draft) -> Part | None:
+        """Keep the draft as a part; None when the upload is no longer pending. Raises OSError when the disk is full."""
+        draft.sync()
+        part = Part(
+            id=f"part_{secrets.token_hex(12)}",
+            upload_id=upload.id,
+            digest=draft.digest,
+            bytes=draft.size,
+            created_at=int(self._clock()),
+        )
+        with self._blobs.locked(), self._database.transaction() as session:
+            if self._upload(self._row(session, upload.project, upload.id)).status != "pending":
+                return None
+            session.add(UploadPartRow(**part.model_dump()))
+            session.flush()
+            self._blobs.keep(draft)
+        return part
+
+    def parts(self, upload: Upload) -> dict[str, Part]:
+        """The parts that have come, by their id."""
+        with self._database.transaction() as session:
+            rows = session.scalars(select(UploadPartRow).where(UploadPartRow.upload_id == upload.id))
+            return {row.id: _part(row) for row in rows}
+
+    def pieces(self, parts: Sequence[Part]) -> Iterator[bytes]:
+        """The bytes of the parts one after the other. Raises FileNotFoundError when the upload ended meanwhile."""
+        for part in parts:
+            with self._blobs.path(part.digest).open("rb") as stream:
+                while piece := stream.read(_PIECE):
+                    yield piece
+
+    def end(self, upload: Upload, status: UploadState, file_id: str | None = None) -> Upload | None:
+        """Give the upload its last status and remove its parts; None when it is no longer pending."""
+        with self._database.transaction() as session:
+            row = self._row(session, upload.project, upload.id)
+            if self._upload(row).status != "pending":
+                return None
+            row.status, row.file_id = status, file_id
+            session.execute(delete(UploadPartRow).where(UploadPartRow.upload_id == upload.id))
+            ended = self._upload(row)
+        self.sweep()
+        return ended
+
+    def end_expired(self) -> int:
+        """Give up the uploads whose time is over; how many they were."""
+        with self._database.transaction() as session:
+            over = (UploadRow.status == "pending", UploadRow.expires_at <= int(self._clock()))
+            rows = session.scalars(select(UploadRow).where(*over).with_for_update()).all()
+            for row in rows:
+                row.status = "expired"
+                session.execute(delete(UploadPartRow).where(UploadPartRow.upload_id == row.id))
+        return len(rows)
+
+    def sweep(self) -> int:
+        """Remove the bytes of parts that no upload waits for; how many files that were."""
+        return self._blobs.sweep(self._digests)
+
+    def _digests(self) -> set[str]:
+        with self._database.transaction() as session:
+            return set(session.scalars(select(UploadPartRow.digest).distinct()))
+
+    def _row(self, session: Session, project: str, identity: str) -> UploadRow:
+        mine = (UploadRow.id == identity, UploadRow.project == project)
+        # A zero byte is in no id, and PostgreSQL refuses to look for one.
+        row = None if "\0" in identity else session.scalar(select(UploadRow).where(*mine).with_for_update())
+        if row is None:
+            raise NotFound(f"No such Upload object: {identity}")
+        return row
+
+    def _upload(self, row: UploadRow) -> Upload:
+        found = Upload.model_validate({name: getattr(row, name) for name in Upload.model_fields})
+        over = found.status == "pending" and found.expires_at <= self._clock()
+        return found.model_copy(update={"status": "expired"}) if over else found
+
+
+def _part(row: UploadPartRow) -> Part:
+    return Part.model_validate({name: getattr(row, name) for name in Part.model_fields})
