@@ -69,8 +69,8 @@ class _Named(Value):
     name: str = Field(min_length=1)
 
     def spec(self) -> dict[str, Any]:
-        """As `tunesmith.grade` takes it."""
-        return self.model_dump(exclude_none=True)
+        """As `tunesmith.grade` takes it; the threshold of an eval's criterion is the eval's business."""
+        return self.model_dump(exclude_none=True, exclude={"pass_threshold"})
 
 
 class StringCheckGrader(_Named):

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from tunesmith.store import files, jobs, keys, releases, tuned, uploads
+from tunesmith.store import (
+    evals,
+    files,
+    jobs,
+    keys,
+    permissions,
+    releases,
+    tuned,
+    uploads,
+    webhooks,
+)
 from tunesmith.store.database import Tables
 
 __all__ = ["DECLARED_BY", "create"]
 
-DECLARED_BY = (files, jobs, keys, releases, tuned, uploads)
+DECLARED_BY = (
+    evals,
+    files,
+    jobs,
+    keys,
+    permissions,
+    releases,
+    tuned,
+    uploads,
+    webhooks,
+)
 
 
 def create(connection: Connection) -> None:

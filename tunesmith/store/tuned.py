@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, String, select
+from sqlalchemy import BigInteger, ColumnElement, String, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.store.database import Database, Tables
+from tunesmith.store.permissions import PermissionRow
 from tunesmith.types.tuned import TunedModel
 
 __all__ = ["TunedModels", "TunedRow", "add_tuned"]
@@ -32,7 +33,9 @@ def add_tuned(session: Session, model: TunedModel) -> None:
 
 
 class TunedModels:
-    """The tuned models in `database`. Every question names a project; another project's models do not exist for it."""
+    """The tuned models in `database`. Every question names a project; another project's models do not exist for it,
+    unless that project permitted their use.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,15 +46,15 @@ class TunedModels:
             add_tuned(session, model)
 
     def list(self, project: str) -> tuple[TunedModel, ...]:
-        """The models of `project`, oldest first."""
+        """The models that `project` may use, oldest first."""
         with self._database.transaction() as session:
-            rows = session.scalars(select(TunedRow).where(TunedRow.project == project).order_by(TunedRow.number))
+            rows = session.scalars(select(TunedRow).where(_usable(project)).order_by(TunedRow.number))
             return tuple(map(_value, rows))
 
     def find(self, project: str, name: str) -> TunedModel | None:
-        """The model of `project` with this name, or None."""
+        """The model with this name, when `project` may use it, or None."""
         with self._database.transaction() as session:
-            row = session.scalar(select(TunedRow).where(TunedRow.name == name, TunedRow.project == project))
+            row = session.scalar(select(TunedRow).where(TunedRow.name == name, _usable(project)))
             return None if row is None else _value(row)
 
     def delete(self, project: str, name: str) -> bool:
@@ -60,8 +63,15 @@ class TunedModels:
             query = select(TunedRow).where(TunedRow.name == name, TunedRow.project == project).with_for_update()
             row = session.scalar(query)
             if row is not None:
+                session.execute(delete(PermissionRow).where(PermissionRow.checkpoint == name))
                 session.delete(row)
         return row is not None
+
+
+def _usable(project: str) -> ColumnElement[bool]:
+    """Of the project itself, or of one that permitted it."""
+    permitted = select(PermissionRow.checkpoint).where(PermissionRow.grantee == project)
+    return or_(TunedRow.project == project, TunedRow.name.in_(permitted))
 
 
 def _value(row: TunedRow) -> TunedModel:

@@ -1,0 +1,217 @@
+"""Evals, their runs and tested rows in the database. Every question names a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, Select, String, Text, UniqueConstraint, and_, delete, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column
+
+from tunesmith.errors import NotFound
+from tunesmith.store.database import Database, Tables
+from tunesmith.store.webhooks import add_event
+from tunesmith.types.evals import Eval, EvalItem, EvalRun, ItemStatus, RunStatus
+
+__all__ = ["EvalItemRow", "EvalRow", "EvalRunRow", "EvalStore", "Slice", "Window"]
+
+Item = TypeVar("Item")
+
+
+class EvalRow(Tables):
+    """An eval. `number` counts up, so that a list has one order; `content` is its JSON."""
+
+    __tablename__ = "evals"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    project: Mapped[str] = mapped_column(index=True)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class EvalRunRow(Tables):
+    """A run. Until `claimed_until` (Unix seconds) a server is at work on it; after it any server may go on."""
+
+    __tablename__ = "eval_runs"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    project: Mapped[str] = mapped_column(index=True)
+    eval_id: Mapped[str] = mapped_column(String(64), index=True)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    claimed_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class EvalItemRow(Tables):
+    """A tested row of a run; each place of the data source once."""
+
+    __tablename__ = "eval_items"
+    __table_args__ = (UniqueConstraint("run_id", "place", name="one_item_per_place"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    place: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(Text)
+
+
+class Window(NamedTuple):
+    """Which part of a list: at most `limit`, after the one with the id `after`, oldest first unless `descending`."""
+
+    limit: int
+    after: str | None = None
+    descending: bool = False
+
+
+class Slice(NamedTuple, Generic[Item]):
+    """A part of a list, and whether more follows."""
+
+    items: tuple[Item, ...]
+    has_more: bool
+
+
+class EvalStore:
+    """What the endpoints ask. What is not there, or another project's, is NotFound."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, value: Eval) -> None:
+        """Store a new eval."""
+        with self._database.transaction() as session:
+            fields = {"id": value.id, "project": value.project, "updated_at": value.updated_at}
+            session.add(EvalRow(**fields, content=value.model_dump_json()))
+
+    def get(self, project: str, identity: str) -> Eval:
+        """One eval."""
+        with self._database.transaction() as session:
+            return Eval.model_validate_json(self._eval(session, project, identity).content)
+
+    def list(self, project: str, window: Window, *, by_update: bool = False) -> Slice[Eval]:
+        """Evals in the order of their making, or of their last change."""
+        order = EvalRow.updated_at if by_update else None
+        query = select(EvalRow).where(EvalRow.project == project)
+        with self._database.transaction() as session:
+            after = None if window.after is None else self._eval(session, project, window.after)
+            return _slice(session, _windowed(query, EvalRow, window, after, order), window, Eval.model_validate_json)
+
+    def update(self, project: str, identity: str, changes: dict[str, Any]) -> Eval:
+        """The eval with `changes` to its fields."""
+        with self._database.transaction() as session:
+            row = self._eval(session, project, identity, change=True)
+            changed = Eval.model_validate_json(row.content).model_copy(update=changes)
+            row.content, row.updated_at = changed.model_dump_json(), changed.updated_at
+            return changed
+
+    def delete(self, project: str, identity: str) -> None:
+        """Forget an eval with its runs; one that is under way stops."""
+        with self._database.transaction() as session:
+            row = self._eval(session, project, identity, change=True)
+            runs = select(EvalRunRow.id).where(EvalRunRow.eval_id == identity)
+            session.execute(delete(EvalItemRow).where(EvalItemRow.run_id.in_(runs)))
+            session.execute(delete(EvalRunRow).where(EvalRunRow.eval_id == identity))
+            session.delete(row)
+
+    def add_run(self, run: EvalRun) -> None:
+        """Store a new run, which a server will take up. NotFound when the eval is gone."""
+        with self._database.transaction() as session:
+            self._eval(session, run.project, run.eval_id)
+            fields = {"id": run.id, "project": run.project, "eval_id": run.eval_id, "status": run.status}
+            session.add(EvalRunRow(**fields, content=run.model_dump_json()))
+
+    def run(self, project: str, eval_id: str, identity: str) -> EvalRun:
+        """One run."""
+        with self._database.transaction() as session:
+            return EvalRun.model_validate_json(self._run(session, project, eval_id, identity).content)
+
+    def runs(self, project: str, eval_id: str, window: Window, status: RunStatus | None = None) -> Slice[EvalRun]:
+        """Runs of an eval in the order of their making."""
+        query = select(EvalRunRow).where(EvalRunRow.project == project, EvalRunRow.eval_id == eval_id)
+        query = query if status is None else query.where(EvalRunRow.status == status)
+        with self._database.transaction() as session:
+            self._eval(session, project, eval_id)
+            after = None if window.after is None else self._run(session, project, eval_id, window.after)
+            return _slice(session, _windowed(query, EvalRunRow, window, after), window, EvalRun.model_validate_json)
+
+    def cancel_run(self, project: str, eval_id: str, identity: str) -> tuple[EvalRun, bool]:
+        """The run, canceled unless it was finished already (then False)."""
+        with self._database.transaction() as session:
+            row = self._run(session, project, eval_id, identity, change=True)
+            run = EvalRun.model_validate_json(row.content)
+            if run.finished:
+                return run, False
+            canceled = run.model_copy(update={"status": "canceled"})
+            row.status, row.content = canceled.status, canceled.model_dump_json()
+            add_event(session, project, "eval.run.canceled", identity)
+            return canceled, True
+
+    def delete_run(self, project: str, eval_id: str, identity: str) -> None:
+        """Forget a run with its items; when it is under way it stops."""
+        with self._database.transaction() as session:
+            row = self._run(session, project, eval_id, identity, change=True)
+            session.execute(delete(EvalItemRow).where(EvalItemRow.run_id == identity))
+            session.delete(row)
+
+    def item(self, run: EvalRun, identity: str) -> EvalItem:
+        """One item of a run."""
+        with self._database.transaction() as session:
+            return EvalItem.model_validate_json(self._item(session, run, identity).content)
+
+    def items(self, run: EvalRun, window: Window, status: ItemStatus | None = None) -> Slice[EvalItem]:
+        """Items of a run in the order of their making."""
+        query = select(EvalItemRow).where(EvalItemRow.run_id == run.id)
+        query = query if status is None else query.where(EvalItemRow.status == status)
+        with self._database.transaction() as session:
+            after = None if window.after is None else self._item(session, run, window.after)
+            return _slice(session, _windowed(query, EvalItemRow, window, after), window, EvalItem.model_validate_json)
+
+    def _eval(self, session: Session, project: str, identity: str, *, change: bool = False) -> EvalRow:
+        query = select(EvalRow).where(EvalRow.id == _plain(identity), EvalRow.project == project)
+        return _found(session.scalar(query.with_for_update() if change else query), "eval", identity)
+
+    def _run(self, session: Session, project: str, eval_id: str, identity: str, *, change: bool = False) -> EvalRunRow:
+        mine = and_(EvalRunRow.project == project, EvalRunRow.eval_id == _plain(eval_id))
+        query = select(EvalRunRow).where(EvalRunRow.id == _plain(identity), mine)
+        return _found(session.scalar(query.with_for_update() if change else query), "eval run", identity)
+
+    def _item(self, session: Session, run: EvalRun, identity: str) -> EvalItemRow:
+        query = select(EvalItemRow).where(EvalItemRow.id == _plain(identity), EvalItemRow.run_id == run.id)
+        return _found(session.scalar(query), "output item", identity)
+
+
+def _found(row: Item | None, kind: str, identity: str) -> Item:
+    if row is None:
+        raise NotFound(f"There is no {kind} with the id {identity!r}.")
+    return row
+
+
+def _plain(identity: str) -> str:
+    """A zero byte is in no id, and PostgreSQL refuses to look for one."""
+    return "" if "\0" in identity else identity
+
+
+def _windowed(
+    query: Select[Any], table: Any, window: Window, after: Any, order: InstrumentedAttribute[int] | None = None
+) -> Select[Any]:
+    columns = [table.number] if order is None else [order, table.number]
+    if after is not None:
+        place = [getattr(after, column.key) for column in columns]
+        query = query.where(_beyond(columns, place, window.descending))
+    return query.order_by(*(column.desc() if window.descending else column for column in columns))
+
+
+def _beyond(columns: list[Any], place: list[int], descending: bool) -> ColumnElement[bool]:
+    """Rows behind `place` in the order of `columns`."""
+    last = columns[-1] < place[-1] if descending else columns[-1] > place[-1]
+    if len(columns) == 1:
+        return last
+    first = columns[0] < place[0] if descending else columns[0] > place[0]
+    return or_(first, and_(columns[0] == place[0], last))
+
+
+def _slice(session: Session, query: Select[Any], window: Window, read: Callable[[str], Item]) -> Slice[Item]:
+    rows = session.scalars(query.limit(window.limit + 1)).all()
+    return Slice(tuple(read(row.content) for row in rows[: window.limit]), len(rows) > window.limit)
