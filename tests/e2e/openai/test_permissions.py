@@ -14,10 +14,8 @@ from tunesmith.models.template import Renderer
 from tunesmith.models.weights import resolve_base
 from tunesmith.release.registry import Registry
 from tunesmith.store.database import Database
-from tunesmith.store.permissions import Permissions
 from tunesmith.store.tuned import TunedModels
 from tunesmith.testing.adapters import make_adapter
-from tunesmith.types.permissions import CheckpointPermission
 from tunesmith.types.recipe import ModelSpec
 from tunesmith.types.release import Release
 from tunesmith.types.tuned import JOB_PREFIX, TunedModel
@@ -87,18 +85,28 @@ def test_only_the_owner_can_give_permission(client: openai.OpenAI) -> None:
 
 
 def test_a_permitted_model_answers_until_the_permission_is_gone(server: Running, client: openai.OpenAI) -> None:
-    def say() -> str | None:
-        return client.chat.completions.create(model=THEIRS, messages=HELLO).choices[0].message.content
+    key = client.post("/tunesmith/keys", body={"project": "other", "role": "admin"}, cast_to=dict[str, Any])["key"]
+
+    def say(model: str) -> str | None:
+        return client.chat.completions.create(model=model, messages=HELLO).choices[0].message.content
 
     with pytest.raises(openai.NotFoundError):
-        say()
-    store, granted = Permissions(database(server.home)), {"checkpoint": THEIRS, "grantee": "default", "created_at": 1}
-    store.add([CheckpointPermission(id="cp_1", project="other", **granted)])
-    own = client.chat.completions.create(model=OURS, messages=HELLO)
-    assert say() == own.choices[0].message.content
-    assert THEIRS in [model.id for model in client.models.list()]
-    with pytest.raises(openai.NotFoundError):  # to use is not to own
-        client.fine_tuning.checkpoints.permissions.create(THEIRS, project_ids=["x"])
-    store.delete("other", THEIRS, "cp_1")
+        say(THEIRS)
+    with openai.OpenAI(base_url=server.url, api_key=key, max_retries=0) as other:
+        (permission,) = other.fine_tuning.checkpoints.permissions.create(THEIRS, project_ids=["default"])
+        assert say(THEIRS) == say(OURS)
+        assert THEIRS in [model.id for model in client.models.list()]
+        with pytest.raises(openai.NotFoundError):  # to use is not to own
+            client.fine_tuning.checkpoints.permissions.create(THEIRS, project_ids=["x"])
+        other.fine_tuning.checkpoints.permissions.delete(permission.id, fine_tuned_model_checkpoint=THEIRS)
     with pytest.raises(openai.NotFoundError):
-        say()
+        say(THEIRS)
+
+
+def test_members_may_not_share(server: Running, client: openai.OpenAI) -> None:
+    key = client.post("/tunesmith/keys", body={"role": "member"}, cast_to=dict[str, Any])["key"]
+    with openai.OpenAI(base_url=server.url, api_key=key, max_retries=0) as member:
+        with pytest.raises(openai.PermissionDeniedError):
+            member.fine_tuning.checkpoints.permissions.create(OURS, project_ids=["x"])
+        with pytest.raises(openai.PermissionDeniedError):
+            member.webhooks.create(name="x", url="https://example.org", event_types=["batch.failed"])
