@@ -28,6 +28,7 @@ from tunesmith.grade.grader import load_grader
 from tunesmith.models.device import resolve_device
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
+from tunesmith.parity import Subject, certify
 from tunesmith.prepare.reported import prepare_and_report
 from tunesmith.prepare.workers import Workers
 from tunesmith.progress import Progress, Quiet
@@ -177,6 +178,7 @@ def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) ->
     report = evaluate(recipe, folder, settings, quiet)
     record = train(recipe, folder, settings, quiet)
     manifest = prepare(recipe, folder, settings, quiet).manifest
+    _certify(recipe, record, manifest, settings, progress)
     released = release_stage(
         recipe.release, run=record, report=report, decision=decision, manifest=manifest, settings=settings
     )
@@ -184,6 +186,19 @@ def run(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) ->
     files = write(facts, Path(record.path))
     return Outcome(
         dataset=manifest, run=record, report=report, decision=decision, release=released, report_path=files.html
+    )
+
+
+def _certify(
+    recipe: Recipe, record: RunRecord, manifest: DatasetManifest, settings: Settings, progress: Progress
+) -> None:
+    """The parity certificate beside the run: what evaluates and what serves compute what was trained."""
+    base = resolve_base(recipe.model, settings.home, progress)
+    subject = Subject(record, base, Path(record.path) / ADAPTER_FOLDER, manifest.system_prompt)
+    device = recipe.train.device
+    server = PluginSpec.model_validate({"name": "embedded", "device": device})
+    certify(
+        subject, recipe.train, {"evaluator": _engine(recipe.evaluate.concurrency, device), "server": server}, progress
     )
 
 

@@ -13,8 +13,10 @@ from tunesmith.models.adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_digest
 from tunesmith.release.registry import open_registry, positions
 from tunesmith.release.stage import release as release_stage
 from tunesmith.settings import Settings
+from tunesmith.store.values import read_value, write_value
 from tunesmith.types.dataset import DatasetManifest, Ledger, RenderingProof
 from tunesmith.types.decision import Decision, Verdict
+from tunesmith.types.parity import PARITY_FILE, ParityCertificate
 from tunesmith.types.recipe import ReleaseSpec
 from tunesmith.types.release import AliasMove, Release
 from tunesmith.types.report import EvaluationReport
@@ -188,6 +190,19 @@ def test_processes_that_register_at_once_get_different_versions(registry, settin
     assert [release.version for release in registry.list()] == [1, 2]
 
 
+def certificate_for(digest: str) -> ParityCertificate:
+    return ParityCertificate(
+        adapter_digest=digest,
+        base_digest="b",
+        template_digest="t",
+        precision="float32",
+        device="cpu",
+        bound=0.01,
+        readings=(),
+        agreements=(),
+    )
+
+
 def story(tmp_path: Path, outcome: str) -> dict[str, object]:
     adapter = make_adapter(tmp_path / "run" / "adapter")
     proof = RenderingProof(template_digest="t", tokenizer_digest="k", checks=())
@@ -207,6 +222,7 @@ def story(tmp_path: Path, outcome: str) -> dict[str, object]:
         checks=(),
         **numbers,
     )
+    write_value(tmp_path / "run" / PARITY_FILE, certificate_for(run.adapter_digest))
     report = EvaluationReport(dataset_digest="data", split="test", rows=0, labels=(), contestants=(), comparisons=())
     verdict = Verdict(rule="beats", outcome=outcome, reason="because")
     decision = Decision(report_digest=report.content_digest(), verdicts=(verdict,))
@@ -224,4 +240,22 @@ def test_evidence_of_another_run_is_refused(tmp_path, settings):
     parts = story(tmp_path, "pass")
     parts["decision"] = Decision(report_digest="another", verdicts=())
     with pytest.raises(EvaluationError, match="the decision's report"):
+        release_stage(ReleaseSpec(name="disputes"), **parts, settings=settings)
+
+
+def test_the_certificate_is_part_of_the_evidence(tmp_path, settings):
+    parts = story(tmp_path, "pass")
+    release = release_stage(ReleaseSpec(name="disputes"), **parts, settings=settings)
+    kept = read_value(Path(release.adapter_path).parent / PARITY_FILE, ParityCertificate)
+    assert kept == certificate_for(release.adapter_digest)
+
+
+@pytest.mark.parametrize("certificate", [None, certificate_for("of another adapter")])
+def test_a_run_that_is_not_certified_is_not_released(tmp_path, settings, certificate):
+    parts = story(tmp_path, "pass")
+    place = tmp_path / "run" / PARITY_FILE
+    place.unlink()
+    if certificate is not None:
+        write_value(place, certificate)
+    with pytest.raises(EvaluationError, match="nothing certifies"):
         release_stage(ReleaseSpec(name="disputes"), **parts, settings=settings)

@@ -134,6 +134,12 @@ class Engine(Protocol):
     def context_length(self) -> int:
         """Most tokens that prompt and answer may have together, with an adapter's virtual tokens."""
 
+    @property
+    def precision(self) -> str | None:
+        """What it computes in (float32, float16, bfloat16); None for an engine without weights, whose numbers mean
+        nothing.
+        """
+
     def adapters(self) -> tuple[str, ...]:
         """Digests of the loaded adapters."""
 

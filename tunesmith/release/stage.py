@@ -7,8 +7,11 @@ from pathlib import Path
 from tunesmith.errors import EvaluationError
 from tunesmith.release.registry import now, open_registry
 from tunesmith.settings import Settings
+from tunesmith.store.values import read_value
+from tunesmith.types.base import Value
 from tunesmith.types.dataset import DatasetManifest
 from tunesmith.types.decision import Decision
+from tunesmith.types.parity import PARITY_FILE, ParityCertificate
 from tunesmith.types.recipe import ReleaseSpec
 from tunesmith.types.release import Release
 from tunesmith.types.report import EvaluationReport
@@ -33,11 +36,14 @@ def release(
     The alias moves when the decision is "pass". Otherwise the release is registered with its outcome and the alias
     stays; `Registry.move_alias` moves it by hand. Registering the same content again changes nothing.
 
+    The run's parity certificate (`tunesmith.parity.certify` puts it beside the run) is part of the evidence.
+
     Raises:
-        EvaluationError: run, report, decision and dataset do not belong together.
+        EvaluationError: run, report, decision, dataset and certificate do not belong together, or there is none.
         ModelError: the run's adapter is missing or was changed since.
     """
     _require_one_story(run, report, decision, manifest)
+    certificate = _certificate(run)
     draft = Release(
         name=spec.name,
         base=run.base,
@@ -55,13 +61,29 @@ def release(
     )
     registry = open_registry(settings)
     try:
-        evidence = {"run.json": run, "report.json": report, "decision.json": decision, "dataset.json": manifest}
+        evidence: dict[str, Value] = {
+            "run.json": run,
+            "report.json": report,
+            "decision.json": decision,
+            "dataset.json": manifest,
+            PARITY_FILE: certificate,
+        }
         registered, _ = registry.register(draft, Path(run.path) / ADAPTER_FOLDER, evidence)
         if decision.outcome == "pass":
             registry.move_alias(spec.name, spec.alias, registered.version)
     finally:
         registry.close()
     return registered
+
+
+def _certificate(run: RunRecord) -> ParityCertificate:
+    found = read_value(Path(run.path) / PARITY_FILE, ParityCertificate)
+    if found is None or found.adapter_digest != run.adapter_digest:
+        raise EvaluationError(
+            "Cannot release: nothing certifies that what serves this adapter computes what was trained.",
+            hint="Make the certificate and release: tunesmith run RECIPE",
+        )
+    return found
 
 
 def _require_one_story(run: RunRecord, report: EvaluationReport, decision: Decision, manifest: DatasetManifest) -> None:

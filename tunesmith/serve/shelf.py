@@ -8,6 +8,10 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from tunesmith.engine.engine import Engine
+from tunesmith.engine.parity import require_parity
+from tunesmith.errors import ModelError
+from tunesmith.store.values import read_value
+from tunesmith.types.parity import PARITY_FILE, ParityCertificate
 from tunesmith.types.release import Release
 
 __all__ = ["AdapterShelf"]
@@ -23,13 +27,15 @@ class AdapterShelf:
         self._engine = engine
         self._capacity = capacity
         self._lock = asyncio.Lock()
+        self._proved: set[str] = set()
         self._users: dict[str, int] = {}  # adapter digest -> answers in progress; least recently used first
 
     @asynccontextmanager
     async def use(self, release: Release | None) -> AsyncIterator[str | None]:
         """The digest to ask the engine with, guaranteed loaded inside the block. None for the base model.
 
-        Raises ModelError when the release's adapter is not what it claims to be.
+        Raises ModelError when the release's adapter is not what it claims to be, or this engine does not compute with
+        it what was trained.
         """
         if release is None:
             yield None
@@ -40,12 +46,35 @@ class AdapterShelf:
                 if digest not in self._engine.adapters():
                     await self._make_room()
                     await self._engine.load_adapter(digest, Path(release.adapter_path))
+                    await self._prove(release)
                 held.enter_context(self._engine.hold(digest))
                 self._users[digest] = self._users.pop(digest, 0) + 1
             try:
                 yield digest
             finally:
                 self._users[digest] -= 1
+
+    async def _prove(self, release: Release) -> None:
+        """Hold the engine against the release's parity certificate when it first loads the adapter.
+
+        A release that was registered without one (made elsewhere, or before there were any) has nothing to be held
+        against.
+        """
+        digest = release.adapter_digest
+        place = Path(release.adapter_path).parent / PARITY_FILE
+        certificate = await asyncio.to_thread(read_value, place, ParityCertificate)
+        if digest in self._proved or certificate is None:
+            return
+        try:
+            await require_parity(certificate, self._engine)
+        except ModelError as error:
+            await self._engine.unload_adapter(digest)
+            raise ModelError(
+                f"{release.reference} is not served here: {error.message}",
+                hint="Serve the base it was tuned on, with the backend embedded or in its precision "
+                f"({certificate.precision}); {PARITY_FILE} beside its adapter has the numbers.",
+            ) from error
+        self._proved.add(digest)
 
     async def _make_room(self) -> None:
         loaded = [digest for digest in self._users if digest in self._engine.adapters()]

@@ -14,6 +14,7 @@ import torch
 from tunesmith.engine.admission import Capacity, check_request, check_score
 from tunesmith.engine.backends._embedding import Embedding
 from tunesmith.engine.backends._grammar import Grammars
+from tunesmith.engine.backends._identity import require_identity
 from tunesmith.engine.backends._jobs import generation, scoring
 from tunesmith.engine.backends._loop import Loop
 from tunesmith.engine.backends._lora import LoraWeights
@@ -25,7 +26,6 @@ from tunesmith.engine.outbox import Outbox
 from tunesmith.engine.residents import Resident, Residents
 from tunesmith.engine.schedule import Limits
 from tunesmith.errors import EngineError, ModelError, NotFound, RequestRefused
-from tunesmith.models.adapter import adapter_digest, read_identity
 from tunesmith.models.virtual import virtual_ids
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class EmbeddedEngine:
     def context_length(self) -> int:
         """Most tokens that prompt and answer may have together."""
         return self._context
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in."""
+        return str(self._model.model.dtype).removeprefix("torch.")
 
     @property
     def computed_tokens(self) -> int:
@@ -191,15 +196,7 @@ class EmbeddedEngine:
             raise EngineError("The engine was closed.")
 
     def _read(self, digest: str, path: Path) -> LoraWeights | Variant:
-        found = adapter_digest(path)
-        if found != digest:
-            raise ModelError(f"The adapter in {path} has the digest {found}, not {digest}: it was changed or replaced.")
-        identity = read_identity(path)
-        if identity is not None and identity.base_digest != self._base_digest:
-            raise ModelError(
-                f"The adapter in {path} was tuned on the base {identity.base!r} ({identity.base_digest[:12]}); "
-                f"this engine runs {self._base_digest[:12]}."
-            )
+        require_identity(digest, path, self._base_digest)
         return self._model.adapters.read(path)
 
     def _install(self, digest: str, adapter: LoraWeights | Variant) -> Future[None] | None:

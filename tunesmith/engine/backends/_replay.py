@@ -60,6 +60,10 @@ class EchoEngine:
         """Most tokens that prompt and answer may have together."""
         return self._context
 
+    @property
+    def precision(self) -> None:
+        """It computes nothing."""
+
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         """Stream the answer; see `Engine.submit`."""
         self._check_open()
