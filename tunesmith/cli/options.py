@@ -60,15 +60,13 @@ def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
     return load_recipe(path, overrides_of(changes))
 
 
-def overrides_of(changes: list[str] | None) -> dict[str, str]:
-    """Field -> text of `--set`. Raises RecipeError with all that have no value."""
+def overrides_of(changes: list[str] | None, option: str = "--set") -> dict[str, str]:
+    """Field -> text of what was given with `option`. Raises RecipeError with all that have no value."""
     from tunesmith.errors import Problem, RecipeError
 
     pairs = [change.partition("=") for change in changes or ()]
     wrong = [
-        Problem(f"{field!r} has no value", file="--set", fix="write FIELD=VALUE")
-        for field, sign, _ in pairs
-        if not sign
+        Problem(f"{field!r} has no value", file=option, fix="write FIELD=VALUE") for field, sign, _ in pairs if not sign
     ]
     if wrong:
         raise RecipeError(wrong)

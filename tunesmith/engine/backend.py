@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from tunesmith import plugins
 from tunesmith.engine.engine import Engine
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import Problem, RecipeError, TunesmithError, nearest
 from tunesmith.types.base import Value
 from tunesmith.types.recipe import PluginSpec
 
-__all__ = ["FOLDER", "Backend", "start_engine"]
+__all__ = ["FOLDER", "Backend", "backend_of", "start_engine"]
 
 FOLDER = "tunesmith.engine.backends"
 
@@ -27,12 +30,35 @@ class Backend(Value):
         """
 
 
-def start_engine(spec: PluginSpec, base_path: Path) -> Engine:
-    """Start the backend that `spec` names with its options.
+def backend_of(spec: PluginSpec) -> Backend:
+    """The backend that `spec` names with its options.
 
-    Raises NotFound for an unknown name, ModelError as `Backend.start` does.
+    Raises NotFound for an unknown name, RecipeError with all options that are not acceptable.
     """
     found = plugins.load(FOLDER, spec.name)
     if not issubclass(found, Backend):
         raise TunesmithError(f"{found.__module__} must export a class derived from {Backend.__module__}.Backend.")
-    return found.model_validate(spec.options).start(base_path)
+    try:
+        return found.model_validate(spec.options)
+    except ValidationError as error:
+        known = tuple(found.model_fields)
+        problems = [_problem(spec.name, dict(detail), known) for detail in error.errors()]
+        raise RecipeError(problems, message=f"The backend {spec.name} cannot be started with these options.") from error
+
+
+def start_engine(spec: PluginSpec, base_path: Path) -> Engine:
+    """Start the backend that `spec` names with its options.
+
+    Raises NotFound and RecipeError as `backend_of` does, ModelError as `Backend.start` does.
+    """
+    return backend_of(spec).start(base_path)
+
+
+def _problem(backend: str, detail: dict[str, Any], known: tuple[str, ...]) -> Problem:
+    field = ".".join(map(str, detail["loc"]))
+    if detail["type"] != "extra_forbidden":
+        said = str(detail["msg"]).removeprefix("Value error, ")
+        return Problem(f"{said}, found {detail['input']!r}", field=f"{backend}.{field}")
+    close = nearest(field, known)
+    meant = f"did you mean {close!r}? " if close else ""
+    return Problem("there is no such option", field=f"{backend}.{field}", fix=f"{meant}allowed: {', '.join(known)}")

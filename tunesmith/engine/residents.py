@@ -64,6 +64,10 @@ class Residents:
             if not self._users[digest]:
                 del self._users[digest]
 
+    def in_use(self, digest: str) -> bool:
+        """Whether somebody uses it, loaded or just removed."""
+        return digest in self._users
+
     def require_room(self, digest: str, nbytes: int) -> None:
         """Raise ModelError for an adapter that alone is larger than the limit."""
         if self._limit is not None and nbytes > self._limit:

@@ -12,11 +12,11 @@ from llguidance import LLMatcher, LLTokenizer
 from tunesmith.engine.engine import Constraint
 from tunesmith.errors import RequestRefused
 
-__all__ = ["Grammars"]
+__all__ = ["WHITE_SPACE", "Grammars"]
 
 _KEPT = 16
 # Endless white space is valid JSON and a trap for weak models. Enough for a line break and sixteen levels of indent.
-_WHITE_SPACE = r"[ \n\r\t]{1,64}"
+WHITE_SPACE = r"[ \n\r\t]{1,64}"
 
 
 class Grammars:
@@ -68,7 +68,7 @@ def _grammar(constraint: Constraint) -> str:
     # A schema can carry options of its own, which could loosen it; these here win over them.
     try:
         return LLMatcher.grammar_from_json_schema(
-            source, overrides={"whitespace_pattern": _WHITE_SPACE, "lenient": False, "coerce_one_of": False}
+            source, overrides={"whitespace_pattern": WHITE_SPACE, "lenient": False, "coerce_one_of": False}
         )
     except ValueError as error:
         raise _refused(constraint, str(error)) from error
