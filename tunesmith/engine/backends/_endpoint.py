@@ -134,7 +134,7 @@ def _learn(client: httpx.Client, url: str, name: str, stop_ids: frozenset[int]) 
                 return dialect
             raise EngineError(
                 f"{url} does not say which tokens it chose, with their log-probabilities, so it cannot be an engine.",
-                hint="It must offer return_tokens_as_token_ids (vLLM, SGLang) or logprobs.content[].id (llama.cpp).",
+                hint="It must offer return_tokens_as_token_ids (vLLM) or logprobs.content[].id (llama.cpp).",
             )
         refused = refusal(response.status_code, response.content)
     raise EngineError(

@@ -2,7 +2,7 @@
 
 Endpoints name the tokens they chose in one of two ways:
 
-    token_id   strings "token_id:N" in `logprobs.tokens` and `top_logprobs` (vLLM and SGLang's way, asked for by
+    token_id   strings "token_id:N" in `logprobs.tokens` and `top_logprobs` (vLLM's way, asked for by
                `return_tokens_as_token_ids`)
     content    `logprobs.content[].id` with `top_logprobs[].id` (llama.cpp's server)
 """
