@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from tunesmith.cli.backend_options import BackendOptions, backend_spec
 from tunesmith.cli.options import AsJson, options_from, read_settings
 from tunesmith.cli.output import RichProgress, show_json
 from tunesmith.errors import NotFound
@@ -27,6 +28,7 @@ class ServeFlags(NamedTuple):
     base: Annotated[str | None, typer.Option(help="Base model to serve; default: the newest release's.")] = None
     device: Annotated[str, typer.Option(help="Where the model computes: auto, cpu, cuda or cuda:1.")] = "auto"
     backend: Annotated[str, typer.Option(help="What computes the answers; tunesmith plugins lists them.")] = "embedded"
+    backend_option: BackendOptions = None
     no_keys: Annotated[bool, typer.Option("--no-keys", help="Ask for no key; only for programs of this machine.")] = (
         False
     )
@@ -45,10 +47,9 @@ def command(flags: ServeFlags) -> None:
     from tunesmith.serve.guard import require_guarded
     from tunesmith.serve.platform import open_platform
     from tunesmith.serve.stage import ServeOptions, open_service, serve
-    from tunesmith.types.recipe import ModelSpec, PluginSpec
+    from tunesmith.types.recipe import ModelSpec
 
-    chosen = {"name": flags.backend} | ({"device": flags.device} if flags.backend == "embedded" else {})
-    backend = PluginSpec.model_validate(chosen)
+    backend = backend_spec(flags.backend, flags.device, flags.backend_option)
     options = ServeOptions(host=flags.host, port=flags.port, backend=backend, keys=not flags.no_keys)
     require_guarded(options, options.host)  # before a model is loaded for minutes
     platform = open_platform(settings)
