@@ -26,6 +26,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models.template import Renderer
 from tunesmith.testing.adapters import make_adapter, make_variant
 from tunesmith.testing.engine_contract import CHECKS, Subject, run_check
+from tunesmith.testing.shaping_contract import penalties_are_followed_or_refused
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.conversation import Message
 from tunesmith.types.parity import ParityCertificate
@@ -36,6 +37,9 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 QUESTIONS = ("Where is my money?", "I was charged twice, nobody answers me and I am angry.", "कार्ड खो गया")
+# vLLM's kernels for the processor take the slot -1 of a request without an adapter for the last slot: in a batch with
+# adapters the base would answer in the voice of the one that is there. So there are more slots than these tests fill.
+SLOTS = 200
 CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -67,7 +71,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         precision="float32",
         max_lora_rank=16,
         context=1024,
-        arguments=("--enforce-eager", "--max-cpu-loras", "8"),
+        max_loras=SLOTS,
+        arguments=("--enforce-eager", "--max-cpu-loras", str(SLOTS)),
         environment=CPU,
         look_seconds=0.5,
     ).start(base)
@@ -84,13 +89,18 @@ async def ask(engine: Any, prompt: tuple[int, ...], adapter: str | None = None, 
     return [event async for event in engine.submit(request)]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: cast(Any, check).__name__)
+# What this check asks of penalties holds for logits as small as the usual tiny model's, whose heads are too small for
+# vLLM; `test_penalties_and_biases_are_those_of_the_embedded_engine` is the stricter one.
+CHOSEN = [check for check in CHECKS if check is not penalties_are_followed_or_refused]
+
+
+@pytest.mark.parametrize("check", CHOSEN, ids=lambda check: cast(Any, check).__name__)
 def test_contract(check: Any, running: Running) -> None:
     subject = Subject(running.attach(), Renderer(running.base), running.prompts(), running.adapters)
     asyncio.run(run_check(check, subject))
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: cast(Any, check).__name__)
+@pytest.mark.parametrize("check", CHOSEN, ids=lambda check: cast(Any, check).__name__)
 def test_contract_of_an_endpoint(check: Any, running: Running) -> None:
     for digest, path in running.adapters.items():
         body = {"lora_name": digest, "lora_path": str(path), "load_inplace": True}
@@ -131,6 +141,29 @@ def test_it_computes_what_the_embedded_engine_computes(running: Running) -> None
     assert agreement.largest_difference < 1e-3
     with pytest.raises(ModelError, match="does not compute what was trained"):
         asyncio.run(against(certificate, wrong=True))
+
+
+@pytest.mark.parametrize(
+    "shaping",
+    [
+        {"frequency_penalty": 2.0},
+        {"frequency_penalty": -1.5, "presence_penalty": 0.5},
+        {"presence_penalty": 2.0, "logit_bias": {70: 5.0, 71: 4.0, 72: -100.0}},
+    ],
+    ids=str,
+)
+def test_penalties_and_biases_are_those_of_the_embedded_engine(running: Running, shaping: dict[str, Any]) -> None:
+    async def said(engine: Any) -> list[list[int]]:
+        try:
+            return [
+                [event.token_id for event in await ask(engine, prompt, max_tokens=24, **shaping)]
+                for prompt in running.prompts()
+            ]
+        finally:
+            await engine.close()
+
+    plain = asyncio.run(said(Embedded(precision="float32").start(running.base)))
+    assert asyncio.run(said(running.attach())) == plain
 
 
 def test_a_kind_that_it_does_not_serve_is_refused(running: Running, tmp_path: Path) -> None:
