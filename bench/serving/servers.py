@@ -103,6 +103,8 @@ def _process(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _free_port() -> int:
