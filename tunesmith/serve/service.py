@@ -10,6 +10,7 @@ from tunesmith.serve.catalogue import Catalogue
 from tunesmith.serve.platform import Platform
 from tunesmith.serve.shelf import AdapterShelf
 from tunesmith.types.conversation import Message
+from tunesmith.types.tool_syntax import ToolSyntax
 
 __all__ = ["PromptRenderer", "Service"]
 
@@ -20,6 +21,13 @@ class PromptRenderer(Protocol):
     @property
     def stop_ids(self) -> frozenset[int]:
         """Ids of the tokens that end an answer."""
+
+    @property
+    def tool_syntax(self) -> ToolSyntax | None:
+        """How the model writes tool calls; None when they cannot be read."""
+
+    def text_ids(self, text: str, /) -> tuple[int, ...]:
+        """Ids of plain text to be continued."""
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = (), /) -> tuple[int, ...]:
         """Ids of a prompt, up to where the answer begins."""

@@ -2,36 +2,88 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from tunesmith.engine.engine import TokenEvent
-from tunesmith.serve.api.chat_completions.protocol import (
+from tunesmith.serve.answering.calls import ArgumentsDelta, CallStart, Found, TextDelta
+from tunesmith.serve.answering.plan import Plan
+from tunesmith.serve.api.chat_completions.objects import (
+    AnswerCall,
     AnswerMessage,
+    CallDelta,
+    CalledDelta,
     Choice,
     ChoiceLogprobs,
+    ChunkDelta,
+    NamedArguments,
+    PromptDetails,
     TokenInfo,
     TopToken,
     Usage,
 )
 from tunesmith.serve.service import PromptRenderer
 
-__all__ = ["choice", "logprobs", "merged", "usage"]
+__all__ = ["FinishReason", "Reader", "choice", "delta", "logprobs", "usage"]
+
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 # JSON has no -inf; OpenAI gives this for tokens that cannot be.
 _LOWEST_LOGPROB = -9999.0
 
 
-def choice(index: int, events: Sequence[TokenEvent], renderer: PromptRenderer, *, with_logprobs: bool) -> Choice:
-    """A whole answer."""
+class Reader:
+    """Reads the events of one choice: its text, or its text and calls where tools were offered."""
+
+    def __init__(self, found: Plan) -> None:
+        self._parser = found.parser()
+        self._named = found.ask.choice.mode == "named"
+        self._called = False
+
+    def read(self, event: TokenEvent) -> list[Found]:
+        """What the event adds."""
+        if self._parser is None:
+            return [TextDelta(event.text)] if event.text else []
+        found = self._parser.push(event.text)
+        if event.finish_reason is not None:
+            found += self._parser.finish()
+        self._called = self._called or any(isinstance(one, CallStart) for one in found)
+        return found
+
+    def reason(self, event: TokenEvent) -> FinishReason | None:
+        """Why the choice ended with `event`: as OpenAI does, a call that was asked for by name is a plain stop."""
+        if event.finish_reason == "stop" and self._called and not self._named:
+            return "tool_calls"
+        return event.finish_reason
+
+    @property
+    def calls_may_come(self) -> bool:
+        """Whether the content may turn out to be null."""
+        return self._parser is not None
+
+
+def choice(index: int, events: Sequence[TokenEvent], found: Plan, renderer: PromptRenderer | None) -> Choice:
+    """A whole answer; with log-probabilities where there is a `renderer` to show the tokens."""
+    reader = Reader(found)
+    pieces = [piece for event in events for piece in reader.read(event)]
+    text = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
+    calls = tuple(_calls(pieces))
     return Choice(
         index=index,
-        message=AnswerMessage(content="".join(event.text for event in events)),
-        finish_reason=events[-1].finish_reason or "stop",
-        logprobs=logprobs(events, renderer) if with_logprobs else None,
+        message=AnswerMessage(content=text or None if calls else text, tool_calls=calls or None),
+        finish_reason=reader.reason(events[-1]) or "stop",
+        logprobs=logprobs(events, renderer) if renderer is not None else None,
     )
+
+
+def delta(piece: Found) -> ChunkDelta:
+    """The part of a chunk that says `piece`."""
+    if isinstance(piece, TextDelta):
+        return ChunkDelta(content=piece.text)
+    if isinstance(piece, CallStart):
+        called = CalledDelta(name=piece.name, arguments="")
+        return ChunkDelta(tool_calls=(CallDelta(index=piece.number, id=piece.id, type="function", function=called),))
+    return ChunkDelta(tool_calls=(CallDelta(index=piece.number, function=CalledDelta(arguments=piece.text)),))
 
 
 def logprobs(events: Sequence[TokenEvent], renderer: PromptRenderer) -> ChoiceLogprobs:
@@ -46,41 +98,23 @@ def logprobs(events: Sequence[TokenEvent], renderer: PromptRenderer) -> ChoiceLo
     return ChoiceLogprobs(content=tuple(infos))
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> Usage:
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> Usage:
     """Token counts."""
-    total = prompt_tokens + completion_tokens
-    return Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, total_tokens=total)
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
+        prompt_tokens_details=PromptDetails(cached_tokens=cached_tokens),
+    )
 
 
-async def merged(streams: Sequence[AsyncIterator[TokenEvent]]) -> AsyncGenerator[tuple[int, TokenEvent], None]:
-    """Events of several streams as they come, each with its stream's index. Closing it closes all streams."""
-    queue: asyncio.Queue[tuple[int, TokenEvent | Exception | None]] = asyncio.Queue()
-
-    async def pump(index: int, stream: AsyncIterator[TokenEvent]) -> None:
-        end: Exception | None = None
-        try:
-            async with aclosing(cast(Any, stream)) as events:
-                async for event in events:
-                    queue.put_nowait((index, event))
-        except Exception as error:  # noqa: BLE001 (raised again below, in the reader's task)
-            end = error
-        queue.put_nowait((index, end))
-
-    tasks = [asyncio.create_task(pump(index, stream)) for index, stream in enumerate(streams)]
-    try:
-        running = len(tasks)
-        while running:
-            index, item = await queue.get()
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                running -= 1
-            else:
-                yield index, item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _calls(pieces: Sequence[Found]) -> Iterator[AnswerCall]:
+    for start in pieces:
+        if isinstance(start, CallStart):
+            arguments = [
+                piece.text for piece in pieces if isinstance(piece, ArgumentsDelta) and piece.number == start.number
+            ]
+            yield AnswerCall(id=start.id, function=NamedArguments(name=start.name, arguments="".join(arguments)))
 
 
 def _token(renderer: PromptRenderer, token_id: int, logprob: float) -> TopToken:

@@ -2,54 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 
 from tunesmith.engine.engine import TokenEvent
-from tunesmith.errors import TunesmithError
-from tunesmith.serve.api.chat_completions.answers import choice, logprobs, merged, usage
-from tunesmith.serve.api.chat_completions.prompt import Plan, plan
-from tunesmith.serve.api.chat_completions.protocol import (
+from tunesmith.serve.answering.answering import Answers, answering, fingerprint, planned
+from tunesmith.serve.answering.events import data, guarded, started
+from tunesmith.serve.answering.plan import Plan
+from tunesmith.serve.api.chat_completions.answers import Reader, choice, delta, logprobs, usage
+from tunesmith.serve.api.chat_completions.objects import (
     ChatCompletion,
-    ChatRequest,
     Chunk,
     ChunkChoice,
     ChunkDelta,
     ChunkWithUsage,
     Usage,
 )
-from tunesmith.serve.failures import ApiError, as_api_error
+from tunesmith.serve.api.chat_completions.protocol import ChatRequest
 from tunesmith.serve.service import Service
 
 __all__ = ["complete", "stream"]
 
-_log = logging.getLogger(__name__)
-
 
 async def complete(service: Service, request: ChatRequest, project: str) -> ChatCompletion:
     """The whole answer, from a model that `project` sees."""
-    found = await _plan(service, request, project)
+    found = await planned(service, request.as_ask(), project)
     events: list[list[TokenEvent]] = [[] for _ in found.samplings]
-    async with service.shelf.use(found.served.release) as adapter:
-        streams = [service.engine.submit(one) for one in found.requests(adapter)]
-        async with aclosing(merged(streams)) as answers:
-            async for index, event in answers:
-                events[index].append(event)
-    with_logprobs = bool(request.logprobs)
+    async with answering(service, found) as answers:
+        async for index, event in answers:
+            events[index].append(event)
+    shown = service.renderer if request.logprobs else None
+    cached = min(one[-1].cached for one in events)
     return ChatCompletion(
         id=_new_id(),
         created=int(time.time()),
         model=request.model,
-        choices=tuple(
-            choice(index, one, service.renderer, with_logprobs=with_logprobs) for index, one in enumerate(events)
-        ),
-        usage=usage(len(found.prompt_ids), sum(len(one) for one in events)),
-        system_fingerprint=_fingerprint(found),
+        choices=tuple(choice(index, one, found, shown) for index, one in enumerate(events)),
+        usage=usage(len(found.prompt_ids), sum(len(one) for one in events), cached),
+        system_fingerprint=fingerprint(found.served),
     )
 
 
@@ -59,89 +52,62 @@ async def stream(service: Service, request: ChatRequest, project: str) -> AsyncG
     What can be known before the first byte (unknown model, wrong parameters, too long) is raised here, not streamed.
     The adapter stays in use until the returned generator is closed.
     """
-    found = await _plan(service, request, project)
-    async with AsyncExitStack() as started:
-        adapter = await started.enter_async_context(service.shelf.use(found.served.release))
-        streams = [service.engine.submit(one) for one in found.requests(adapter)]
-        answers = await started.enter_async_context(aclosing(merged(streams)))
-        kept = started.pop_all()
-    events = _events(service, request, found, answers, kept)
-    # Runs up to its first yield, so that closing the generator always releases what was started.
-    await anext(events)
-    return events
+    found = await planned(service, request.as_ask(), project)
+    async with AsyncExitStack() as opened:
+        answers = await opened.enter_async_context(answering(service, found))
+        kept = opened.pop_all()
+    return await started(guarded(_events(service, request, found, answers), kept))
 
 
-async def _plan(service: Service, request: ChatRequest, project: str) -> Plan:
-    """In a thread, so that neither the database nor a long prompt holds up the event loop."""
-    return await asyncio.to_thread(lambda: plan(service, service.catalogue.find(request.model, project), request))
-
-
-async def _events(
-    service: Service,
-    request: ChatRequest,
-    found: Plan,
-    answers: AsyncGenerator[tuple[int, TokenEvent], None],
-    started: AsyncExitStack,
-) -> AsyncGenerator[str, None]:
+async def _events(service: Service, request: ChatRequest, found: Plan, answers: Answers) -> AsyncGenerator[str, None]:
     writer = _ChunkWriter(request, found)
-    completion_tokens = 0
-    async with started:
-        yield ""
-        try:
-            for index in range(len(found.samplings)):
-                yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(role="assistant", content="")))
-            async for index, event in answers:
-                completion_tokens += 1
-                shown = logprobs([event], service.renderer) if request.logprobs else None
-                if event.text or (shown and shown.content):
-                    yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(content=event.text), logprobs=shown))
-                if event.finish_reason is not None:
-                    yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(), finish_reason=event.finish_reason))
-        except TunesmithError as error:
-            yield _data(json.dumps(as_api_error(error).body()))
-            return
-        except Exception as error:  # noqa: BLE001 - logged, and told to the client, who has no status code any more
-            _log.exception("a streamed answer broke")
-            body = ApiError(500, f"Internal error: {type(error).__name__}.", kind="server_error").body()
-            yield _data(json.dumps(body))
-            return
-        if writer.with_usage:
-            yield writer.chunk(None, usage(len(found.prompt_ids), completion_tokens))
-        yield _data("[DONE]")
+    readers = [Reader(found) for _ in found.samplings]
+    completion_tokens, cached = 0, []
+    for index, reader in enumerate(readers):
+        opening = ChunkDelta(role="assistant", content=None if reader.calls_may_come else "")
+        yield writer.chunk(ChunkChoice(index=index, delta=opening))
+    async for index, event in answers:
+        completion_tokens += 1
+        shown = logprobs([event], service.renderer) if request.logprobs else None
+        pieces = readers[index].read(event)
+        for piece in pieces:
+            yield writer.chunk(ChunkChoice(index=index, delta=delta(piece), logprobs=shown))
+            shown = None
+        if shown and shown.content:
+            yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(), logprobs=shown))
+        if event.finish_reason is not None:
+            cached.append(event.cached)
+            reason = readers[index].reason(event)
+            yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(), finish_reason=reason))
+    if request.with_usage:
+        yield writer.chunk(None, usage(len(found.prompt_ids), completion_tokens, min(cached)))
+    yield data("[DONE]")
 
 
 class _ChunkWriter:
     """Chunks of one answer, which share id, time and model."""
 
     def __init__(self, request: ChatRequest, found: Plan) -> None:
-        self.with_usage = bool(request.stream_options and request.stream_options.include_usage)
+        self._with_usage = request.with_usage
         self._id = _new_id()
         self._created = int(time.time())
         self._model = request.model
-        self._fingerprint = _fingerprint(found)
+        self._fingerprint = fingerprint(found.served)
 
     def chunk(self, part: ChunkChoice | None, total: Usage | None = None) -> str:
         """One event: a part of a choice, or (None) the usage at the end."""
         choices = () if part is None else (part,)
         names = {"id": self._id, "created": self._created, "model": self._model, "choices": choices}
         body = Chunk.model_validate(names | {"system_fingerprint": self._fingerprint})
-        if self.with_usage:
+        if self._with_usage:
             body = ChunkWithUsage(**dict(body), usage=total)
         plain = body.model_dump(mode="json")
-        for one in plain["choices"]:
-            one["delta"] = {name: value for name, value in one["delta"].items() if value is not None}
-        return _data(json.dumps(plain, ensure_ascii=False))
-
-
-def _data(text: str) -> str:
-    return f"data: {text}\n\n"
+        for one, shown in zip(plain["choices"], choices, strict=True):
+            one["delta"] = shown.delta.model_dump(mode="json", exclude_none=True)
+            if shown.delta.role is not None:
+                one["delta"]["content"] = shown.delta.content  # null while it may be calls only
+        return data(json.dumps(plain, ensure_ascii=False))
 
 
 def _new_id() -> str:
     return f"chatcmpl-{uuid.uuid4().hex}"
-
-
-def _fingerprint(found: Plan) -> str | None:
-    """Changes when what answers under the same name changes."""
-    release = found.served.release
-    return f"fp_{release.identity()[:12]}" if release else None

@@ -1,81 +1,40 @@
-"""What POST /v1/chat/completions takes and answers: OpenAI's fields.
+"""What POST /v1/chat/completions takes: OpenAI's fields.
 
-Every field that would change the answer is applied or refused by name; the few that cannot change it (`user`,
-`metadata`, ...) are accepted. An explicit null means the field is absent.
+Every field that would change the answer is applied or refused by name; those of OpenAI's own platform that cannot
+change it here (`user`, `metadata`, ...) are accepted. An explicit null means the field is absent.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.serve.answering.ask import Ask, ToolChoice
+from tunesmith.serve.api.chat_completions.messages import RequestMessage
+from tunesmith.serve.api.chat_completions.tools import Choice, FunctionTool, ResponseFormat, choice_of
 from tunesmith.types.base import Value
-from tunesmith.types.conversation import Message
 
-__all__ = [
-    "AnswerMessage",
-    "ChatCompletion",
-    "ChatRequest",
-    "Choice",
-    "ChoiceLogprobs",
-    "Chunk",
-    "ChunkChoice",
-    "ChunkDelta",
-    "ChunkWithUsage",
-    "RequestMessage",
-    "StreamOptions",
-    "TextPart",
-    "TokenInfo",
-    "TopToken",
-    "Usage",
-]
+__all__ = ["ChatRequest", "StreamOptions"]
 
 Count = Annotated[int, Field(ge=1)]
 Stop = Annotated[str, Field(min_length=1)]
+Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
+Bias = Annotated[float, Field(ge=-100.0, le=100.0)]
+
+# Zero keeps the most likely token only; so does this.
+_SMALLEST_TOP_P = 1e-9
 
 # Value under which each of these does nothing. Any other would change the answer, and is not offered.
 _INERT: Mapping[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0, 0.0),
-    "presence_penalty": (0, 0.0),
-    "logit_bias": ({},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
-    "reasoning_effort": (),
-    "verbosity": ("medium",),
-    "web_search_options": (),
-    "moderation": (),
 }
-
-
-class TextPart(Value):
-    """One part of a message's content."""
-
-    type: Literal["text"]
-    text: str
-
-
-class RequestMessage(Value):
-    """One message of the request. Tool calls and their results are refused, as tools are."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: str | None = None
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
-    refusal: None = None
-
-    def as_message(self) -> Message:
-        """The message as the renderer takes it; text parts are joined without anything between them."""
-        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message(role=self.role, content=content, name=self.name)
+_INSTEAD: Mapping[str, str] = {"functions": "; write tools", "function_call": "; write tool_choice"}
 
 
 class StreamOptions(Value):
@@ -93,15 +52,22 @@ class ChatRequest(Value):
     max_completion_tokens: Count | None = None
     max_tokens: Count | None = None
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
-    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    top_p: float | None = Field(default=None, ge=0.0, le=1.0)
     n: int | None = Field(default=None, ge=1, le=128)
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     seed: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[int, Bias] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[FunctionTool] | None = Field(default=None, max_length=128)
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    # Cannot change the answer.
+    # Of OpenAI's platform; nothing here depends on them.
     user: str | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
@@ -111,22 +77,15 @@ class ChatRequest(Value):
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
     prediction: dict[str, Any] | None = None
-    # Would change it; only their neutral values are taken.
-    frequency_penalty: Any = None
-    presence_penalty: Any = None
-    logit_bias: Any = None
-    tools: Any = None
-    tool_choice: Any = None
-    parallel_tool_calls: Any = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    web_search_options: dict[str, Any] | None = None
+    moderation: Any = None
+    # Would change the answer; only their neutral values are taken.
     functions: Any = None
     function_call: Any = None
-    response_format: Any = None
     modalities: Any = None
     audio: Any = None
-    reasoning_effort: Any = None
-    verbosity: Any = None
-    web_search_options: Any = None
-    moderation: Any = None
 
     @model_validator(mode="before")
     @classmethod
@@ -146,7 +105,24 @@ class ChatRequest(Value):
         neutral = _INERT[info.field_name]
         if value is not None and value not in neutral:
             allowed = f"; only {' or '.join(repr(one) for one in neutral)} is accepted" if neutral else ""
-            raise ValueError(f"this model server does not support {info.field_name}{allowed}")
+            instead = _INSTEAD.get(info.field_name, "")
+            raise ValueError(f"this model server does not support {info.field_name}{allowed}{instead}")
+        return value
+
+    @field_validator("tools")
+    @classmethod
+    def _have_names_of_their_own(cls, tools: list[FunctionTool] | None) -> list[FunctionTool] | None:
+        names = [tool.function.name for tool in tools or ()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {twice[0]!r} is used twice")
+        return tools
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _chooses_a_tool(cls, value: Choice | None, info: Any) -> Choice | None:
+        if "tools" in info.data:  # else they are wrong themselves
+            choice_of(value, [tool.function.name for tool in info.data["tools"] or ()])
         return value
 
     @field_validator("top_logprobs")
@@ -164,98 +140,32 @@ class ChatRequest(Value):
         return value
 
     @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+    def choice(self) -> ToolChoice:
+        """The choice among the tools."""
+        return choice_of(self.tool_choice, [tool.function.name for tool in self.tools or ()])
 
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with the token counts."""
+        return bool(self.stream_options and self.stream_options.include_usage)
 
-class TopToken(Value):
-    """A token, its natural-log probability and its bytes (null when it is part of a character)."""
-
-    token: str
-    logprob: float
-    bytes: tuple[int, ...] | None
-
-
-class TokenInfo(TopToken):
-    """A chosen token with the most likely ones at its place."""
-
-    top_logprobs: tuple[TopToken, ...]
-
-
-class ChoiceLogprobs(Value):
-    """Log-probabilities of an answer's tokens, the end-of-turn token left out."""
-
-    content: tuple[TokenInfo, ...]
-    refusal: None = None
-
-
-class AnswerMessage(Value):
-    """The answer."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-
-
-class Choice(Value):
-    """One answer."""
-
-    index: int
-    message: AnswerMessage
-    finish_reason: str
-    logprobs: ChoiceLogprobs | None
-
-
-class Usage(Value):
-    """Tokens: completion tokens of all choices together, end-of-turn tokens included."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class ChatCompletion(Value):
-    """The whole answer."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: tuple[Choice, ...]
-    usage: Usage
-    system_fingerprint: str | None = None
-    service_tier: None = None
-
-
-class ChunkDelta(Value):
-    """What a chunk adds; absent fields are left out, because clients join what they get."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class ChunkChoice(Value):
-    """One choice's part of a chunk."""
-
-    index: int
-    delta: ChunkDelta
-    finish_reason: str | None = None
-    logprobs: ChoiceLogprobs | None = None
-
-
-class Chunk(Value):
-    """One piece of a streamed answer."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    choices: tuple[ChunkChoice, ...]
-    system_fingerprint: str | None = None
-
-
-class ChunkWithUsage(Chunk):
-    """A chunk of a stream that will end with its usage; null until then."""
-
-    usage: Usage | None = None
+    def as_ask(self) -> Ask:
+        """What is asked, without the form of this endpoint."""
+        return Ask(
+            model=self.model,
+            messages=tuple(message.as_message() for message in self.messages),
+            tools=tuple(tool.as_function() for tool in self.tools or ()),
+            choice=self.choice,
+            parallel=self.parallel_tool_calls is not False,
+            form=self.response_format.constraint if self.response_format else None,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            temperature=self.temperature,
+            top_p=None if self.top_p is None else max(self.top_p, _SMALLEST_TOP_P),
+            n=self.n or 1,
+            seed=self.seed,
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            top_logprobs=self.top_logprobs or 0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            logit_bias=self.logit_bias or {},
+        )

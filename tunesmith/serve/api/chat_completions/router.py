@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from tunesmith.serve.api.chat_completions.handler import complete, stream
-from tunesmith.serve.api.chat_completions.protocol import ChatCompletion, ChatRequest
+from tunesmith.serve.api.chat_completions.objects import ChatCompletion
+from tunesmith.serve.api.chat_completions.protocol import ChatRequest
 from tunesmith.serve.caller import Asking
 from tunesmith.serve.disconnect import EventStream, while_connected
 from tunesmith.serve.service import Service
