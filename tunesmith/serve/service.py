@@ -26,9 +26,6 @@ class PromptRenderer(Protocol):
     def tool_syntax(self) -> ToolSyntax | None:
         """How the model writes tool calls; None when they cannot be read."""
 
-    def text_ids(self, text: str, /) -> tuple[int, ...]:
-        """Ids of plain text to be continued."""
-
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = (), /) -> tuple[int, ...]:
         """Ids of a prompt, up to where the answer begins."""
 
