@@ -78,4 +78,6 @@ def _check(prompt_ids: Sequence[int], adapter: str | None, capacity: Capacity) -
 
 def _check_ids(ids: Sequence[int], vocabulary: int) -> None:
     if ids and not 0 <= min(ids) <= max(ids) < vocabulary:
-        raise RequestRefused(f"Token ids must be from 0 to {vocabulary - 1}; found {min(ids)} to {max(ids)}.")
+        raise RequestRefused(
+            f"Token ids must be from 0 to {vocabulary - 1}; found {min(ids)} to {max(ids)}.", field="prompt"
+        )

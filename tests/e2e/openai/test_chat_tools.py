@@ -199,7 +199,7 @@ def scripted(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "wrong?": SAID.replace("lookup", "nothing"),
     }
     engine = Echo(answers=answers).start(tiny_base)
-    options = ServeOptions(port=0)
+    options = ServeOptions(port=0, keys=False)
     platform = open_platform(Settings(home=tmp_path_factory.mktemp("scripted")))
     with (
         running(open_service(base, platform, options, engine=engine), options) as url,
