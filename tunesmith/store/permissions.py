@@ -70,7 +70,7 @@ class Permissions:
         mine = PermissionRow.project == project, PermissionRow.checkpoint == checkpoint
         chosen = select(PermissionRow).where(*mine)
         if query.grantee is not None:
-            chosen = chosen.where(PermissionRow.grantee == query.grantee)
+            chosen = chosen.where(PermissionRow.grantee == _plain(query.grantee))
         number = PermissionRow.number
         with self._database.transaction() as session:
             if query.after is not None:
@@ -88,11 +88,15 @@ class Permissions:
 
 def _row(session: Session, project: str, checkpoint: str, identity: str) -> PermissionRow:
     mine = PermissionRow.project == project, PermissionRow.checkpoint == checkpoint
-    plain = "" if "\0" in identity else identity
-    row = session.scalar(select(PermissionRow).where(PermissionRow.id == plain, *mine))
+    row = session.scalar(select(PermissionRow).where(PermissionRow.id == _plain(identity), *mine))
     if row is None:
         raise NotFound(f"There is no permission with the id {identity!r} for this checkpoint.")
     return row
+
+
+def _plain(text: str) -> str:
+    """A zero byte is in no id, and PostgreSQL refuses to look for one."""
+    return "" if "\0" in text else text
 
 
 def _value(row: PermissionRow) -> CheckpointPermission:

@@ -73,6 +73,21 @@ def test_a_long_text_is_read_to_its_end(client: openai.OpenAI) -> None:
     assert flagged(client, "All is well. " * 3000 + "Gas the jews") == {"hate", "hate/threatening"}
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/moderations", '{"input": "\\ud800"}'),
+        ("/embeddings", '{"model": "base", "input": "\\ud800"}'),
+        ("/evals", '{"name": "\\ud800"}'),
+        ("/webhook_endpoints", '{"name": "\\ud800"}'),
+        ("/fine_tuning/alpha/graders/validate", '{"grader": {"type": "string_check", "name": "\\ud800"}}'),
+    ],
+)
+def test_half_a_character_is_refused(client: openai.OpenAI, path: str, body: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="valid Unicode"):
+        client.post(path, content=body.encode(), cast_to=object)
+
+
 def test_an_unknown_moderator_is_not_found(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="Did you mean 'rules'") as caught:
         client.moderations.create(model="rulez", input="x")

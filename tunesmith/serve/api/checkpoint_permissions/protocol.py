@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 
 __all__ = ["PermissionCreate", "PermissionDeleted", "PermissionObject"]
@@ -13,7 +14,7 @@ __all__ = ["PermissionCreate", "PermissionDeleted", "PermissionObject"]
 Project = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00]+$")]
 
 
-class PermissionCreate(Value):
+class PermissionCreate(Body):
     """Projects that may use the checkpoint."""
 
     project_ids: list[Project] = Field(min_length=1, max_length=100)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 
 __all__ = ["Embedding", "EmbeddingList", "EmbeddingRequest", "EmbeddingUsage"]
@@ -16,7 +17,7 @@ Texts = Annotated[list[Text], Field(min_length=1, max_length=2048)]
 Prompts = Annotated[list[TokenIds], Field(min_length=1, max_length=2048)]
 
 
-class EmbeddingRequest(Value):
+class EmbeddingRequest(Body):
     """Texts or token ids, one or a list. `dimensions` keeps the first ones and scales what is left to length 1."""
 
     model: str

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, JsonValue, Tag
 
 from tunesmith.serve.api.evals.criteria import Criterion
+from tunesmith.serve.body import Body
 from tunesmith.serve.graders import ModelInput
 from tunesmith.store.evals import Window
 from tunesmith.types.base import Value
@@ -86,7 +87,7 @@ class CustomConfig(Value):
     include_sample_schema: bool | None = None
 
 
-class EvalCreate(Value):
+class EvalCreate(Body):
     """A new eval."""
 
     data_source_config: CustomConfig
@@ -95,7 +96,7 @@ class EvalCreate(Value):
     metadata: Metadata | None = None
 
 
-class EvalUpdate(Value):
+class EvalUpdate(Body):
     """What can be changed of an eval."""
 
     name: Name | None = None
@@ -218,7 +219,7 @@ DataSource = Annotated[
 ]
 
 
-class RunCreate(Value):
+class RunCreate(Body):
     """A new run of an eval."""
 
     data_source: DataSource

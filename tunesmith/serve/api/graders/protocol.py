@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from tunesmith.serve.body import Body
 from tunesmith.serve.graders import AnyGrader
 from tunesmith.types.base import Value
 
 __all__ = ["GraderErrors", "GraderMetadata", "RunAnswer", "RunRequest", "ValidateAnswer", "ValidateRequest"]
 
 
-class ValidateRequest(Value):
+class ValidateRequest(Body):
     """A grader to look over."""
 
     grader: AnyGrader
@@ -24,7 +25,7 @@ class ValidateAnswer(Value):
     grader: dict[str, Any]
 
 
-class RunRequest(Value):
+class RunRequest(Body):
     """A grader, the answer to grade (`{{sample.…}}`) and the dataset row it belongs to (`{{item.…}}`)."""
 
     grader: AnyGrader

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 
 __all__ = ["ModerationAnswer", "ModerationRequest", "ModerationResult", "TextInput"]
@@ -18,7 +19,7 @@ class TextInput(Value):
     text: str
 
 
-class ModerationRequest(Value):
+class ModerationRequest(Body):
     """A text, or a list: of texts (a result for each) or of parts of one input (one result)."""
 
     input: str | Annotated[list[str], Field(min_length=1)] | Annotated[list[TextInput], Field(min_length=1)]

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 from tunesmith.types.webhooks import EventType
 
@@ -37,7 +38,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 Wanted = Annotated[list[EventType], Field(min_length=1)]
 
 
-class EndpointCreate(Value):
+class EndpointCreate(Body):
     """A new endpoint."""
 
     name: Name
@@ -45,7 +46,7 @@ class EndpointCreate(Value):
     event_types: Wanted
 
 
-class EndpointUpdate(Value):
+class EndpointUpdate(Body):
     """What changes of an endpoint; `event_types` is the whole new list."""
 
     name: Name | None = None
@@ -53,13 +54,13 @@ class EndpointUpdate(Value):
     event_types: Wanted | None = None
 
 
-class RotateRequest(Value):
+class RotateRequest(Body):
     """Whether the old secret signs beside the new one for a day."""
 
     keep_old_secret_active_for_24_hours: bool | None = None
 
 
-class TestRequest(Value):
+class TestRequest(Body):
     """The kind of event to send as a sample."""
 
     __test__ = False

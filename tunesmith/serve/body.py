@@ -1,0 +1,27 @@
+"""The base of request bodies: JSON whose strings are text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import model_validator
+
+from tunesmith.types.base import Value
+
+__all__ = ["Body"]
+
+
+class Body(Value):
+    """A request body. JSON can escape half of a surrogate pair, which is no character, so nothing could store it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body  # refused as such by the model itself
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("its strings must be valid Unicode, and one has a lone surrogate") from error
+        return body
