@@ -1,0 +1,5 @@
+"""The endpoint completions: router, protocol and handler."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
