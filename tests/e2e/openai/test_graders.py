@@ -133,11 +133,20 @@ def test_what_cannot_be_scored_says_which_error(client: openai.OpenAI, grader: A
     assert answer.metadata.to_dict()["error_details"]
 
 
+def test_a_model_of_this_server_judges_in_the_form_it_is_held_to(client: openai.OpenAI) -> None:
+    answer = run(client, LABEL, "Thank you so much")  # the tiny model says anything, but only a label gets out
+    assert flags(answer) == set()
+    assert answer.reward in (0.0, 1.0)
+    assert (answer.metadata.type, answer.metadata.sampled_model_name) == ("label_model", "base")
+    assert answer.metadata.token_usage
+    assert answer.to_dict()["model_grader_token_usage_per_model"] == {"base": answer.metadata.token_usage}
+
+
 def test_details_of_python_and_of_the_judges_server(client: openai.OpenAI) -> None:
     broken = run(client, {**PYTHON, "source": "def grade(sample, item):\n    return 1 / 0\n"}, "x")
     assert "ZeroDivisionError" in str(broken.metadata.errors.python_grader_runtime_error_details)
     unknown = run(client, {**SCORE, "model": "nobody"}, "x")
-    assert "status 40" in str(unknown.metadata.errors.api_model_grader_server_error_details)
+    assert "'nobody' does not exist" in str(unknown.metadata.errors.api_model_grader_server_error_details)
 
 
 def test_python_sees_neither_the_servers_files_nor_its_environment(client: openai.OpenAI, tmp_path: Path) -> None:
