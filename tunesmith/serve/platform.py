@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tunesmith.serve.keyring import KeyRing
 from tunesmith.settings import Settings
+from tunesmith.store.batches import BatchStore
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
 from tunesmith.store.uploads import UploadStore
@@ -20,6 +21,7 @@ class Platform(NamedTuple):
     database: Database
     files: FileStore
     uploads: UploadStore
+    batches: BatchStore
     keys: KeyRing
 
     def close(self) -> None:
@@ -36,5 +38,6 @@ def open_platform(settings: Settings) -> Platform:
         database,
         files=FileStore(database, settings.home / "files"),
         uploads=UploadStore(database, settings.home / "uploads"),
+        batches=BatchStore(database),
         keys=KeyRing(database, admin_key),
     )

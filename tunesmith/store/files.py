@@ -117,6 +117,14 @@ class FileStore:
             rows = session.scalars(query.limit(limit + 1)).all()
         return FilePage(tuple(map(_stored, rows[:limit])), has_more=len(rows) > limit)
 
+    def named(self, project: str, purpose: Purpose, filename: str) -> StoredFile | None:
+        """The newest file of `project` that is called so, if there is one."""
+        wanted = (FileRow.project == project, FileRow.purpose == purpose, FileRow.filename == filename)
+        query = select(FileRow).where(*wanted, not_(self._expired())).order_by(FileRow.number.desc()).limit(1)
+        with self._database.transaction() as session:
+            row = session.scalar(query)
+            return None if row is None else _stored(row)
+
     def path(self, file: StoredFile) -> Path:
         """Where the bytes of `file` lie. Not to be changed. They are gone when the file is deleted."""
         return self._blobs.path(file.digest)

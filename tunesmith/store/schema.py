@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from tunesmith.store import (
+    batches,
     evals,
     files,
     jobs,
@@ -21,6 +22,7 @@ from tunesmith.store.database import Tables
 __all__ = ["DECLARED_BY", "create"]
 
 DECLARED_BY = (
+    batches,
     evals,
     files,
     jobs,

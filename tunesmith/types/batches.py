@@ -52,11 +52,12 @@ class BatchResult(Value):
 
 
 class Batch(Value):
-    """A batch as it is stored. Times are in Unix seconds; `key` is the API key it was made with."""
+    """A batch as it is stored. Times are in Unix seconds; `key` and `role` are of the caller who made it."""
 
     id: str
     project: str
     key: str | None = None
+    role: Literal["admin", "member", "read"] = "member"
     endpoint: BatchEndpoint
     input_file_id: str
     status: BatchState = "validating"

@@ -18,19 +18,20 @@ __all__ = [
     "FileObject",
     "UploadPurpose",
     "file_object",
+    "storable",
 ]
 
 UploadPurpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 
 
-def _storable(text: str) -> str:
-    """Any database can keep it."""
+def storable(text: str) -> str:
+    """`text`, if any database can keep it. Raises ValueError."""
     if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
         raise ValueError("it holds a character that no text has")
     return text
 
 
-FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
+FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
 
 
 class ExpiresAfter(Value):

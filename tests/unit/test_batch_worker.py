@@ -1,0 +1,224 @@
+"""The worker of batches, on both databases, with an application whose answers the test gives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from tunesmith.errors import NotFound
+from tunesmith.serve import failures
+from tunesmith.serve.api.batches.worker import Pace, working
+from tunesmith.serve.caller import Asking
+from tunesmith.serve.platform import Platform, open_platform
+from tunesmith.settings import Settings
+from tunesmith.types.batches import Batch
+from tunesmith.types.files import FileDetails
+
+QUICK = Pace(batches=1, requests=2, look=0.02, renew=0.02, lease=8)
+
+
+class Endpoint:
+    """Answers each question with its name; waits while the gate is closed; counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.projects: set[str] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.busy_for = 0
+        self.app = FastAPI()
+        failures.install(self.app)
+
+        @self.app.post("/v1/embeddings")
+        async def embeddings(request: Request, caller: Asking) -> JSONResponse:
+            name = (await request.json())["input"]
+            self.asked[name] += 1
+            self.projects.add(caller.project)
+            if self.busy_for:
+                self.busy_for -= 1
+                return JSONResponse({"error": {"message": "busy"}}, 429, headers={"retry-after": "0.1"})
+            if name == "broken":
+                raise RuntimeError("wires crossed")
+            await self.gate.wait()
+            self.answered[name] += 1
+            return JSONResponse({"name": name, "usage": {"prompt_tokens": 2, "total_tokens": 2}})
+
+
+@pytest.fixture
+def platform(tmp_path: Path, database_url: str) -> Iterator[Platform]:
+    found = open_platform(Settings(home=tmp_path, database_url=database_url))
+    yield found
+    found.close()
+
+
+def begin(platform: Platform, names: list[str], **changes: Any) -> Batch:
+    rows = [
+        {"custom_id": str(line), "method": "POST", "url": "/v1/embeddings", "body": {"input": name}}
+        for line, name in enumerate(names, 1)
+    ]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    file = platform.files.add(FileDetails(project="ours", filename="a", purpose="batch"), content)
+    given = {
+        "id": "batch_1",
+        "project": "ours",
+        "endpoint": "/v1/embeddings",
+        "input_file_id": file.id,
+        "created_at": 1000,
+        "expires_at": 2_000_000_000,
+    }
+    batch = Batch.model_validate(given | changes)
+    platform.batches.add(batch)
+    return batch
+
+
+async def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(holds):
+            await asyncio.sleep(0.01)
+
+
+def ended(platform: Platform) -> Callable[[], bool]:
+    open_states = ("validating", "in_progress", "finalizing", "cancelling")
+    return lambda: platform.batches.get("ours", "batch_1").status not in open_states
+
+
+def output(platform: Platform, file_id: str | None) -> list[dict[str, Any]]:
+    assert file_id is not None
+    text = platform.files.path(platform.files.get("ours", file_id)).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@asynccontextmanager
+async def work(platform: Platform, endpoint: Endpoint, pace: Pace = QUICK) -> AsyncIterator[None]:
+    async with working(platform, endpoint.app, pace):
+        yield
+
+
+def test_requests_are_asked_as_the_caller_and_again_when_the_server_is_busy(platform: Platform) -> None:
+    async def run() -> Endpoint:
+        endpoint = Endpoint()
+        endpoint.busy_for = 3
+        begin(platform, ["a", "broken", "c"])
+        async with work(platform, endpoint):
+            await until(ended(platform))
+        return endpoint
+
+    endpoint = asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, endpoint.projects) == ("completed", {"ours"})
+    assert (done.counts.total, done.counts.completed, done.counts.failed) == (3, 2, 1)
+    assert (done.usage.input_tokens, done.usage.output_tokens) == (4, 0)
+    assert endpoint.answered == {"a": 1, "c": 1}
+    assert endpoint.asked.total() == 6
+    assert [line["custom_id"] for line in output(platform, done.output_file_id)] == ["1", "3"]
+    (failure,) = output(platform, done.error_file_id)
+    assert (failure["custom_id"], failure["response"]["status_code"]) == ("2", 500)
+    with pytest.raises(NotFound):
+        platform.batches.get("theirs", "batch_1")
+
+
+def test_a_worker_that_stops_gives_the_batch_back_and_the_next_goes_on(platform: Platform) -> None:
+    async def run() -> tuple[Endpoint, Endpoint]:
+        first, second = Endpoint(), Endpoint()
+        begin(platform, [f"n{number}" for number in range(10)])
+        async with work(platform, first):
+            await until(lambda: platform.batches.get("ours", "batch_1").counts.completed >= 2)
+            first.gate.clear()
+        async with work(platform, second):
+            await until(ended(platform))
+        return first, second
+
+    first, second = asyncio.run(run())
+    assert first.answered.total() >= 2
+    assert set(first.answered) | set(second.answered) == {f"n{number}" for number in range(10)}
+    done = platform.batches.get("ours", "batch_1")
+    assert [line["custom_id"] for line in output(platform, done.output_file_id)] == [str(n) for n in range(1, 11)]
+    stored_first = first.answered.total() + second.answered.total()
+    assert stored_first <= 12  # at most the two that were answered and not stored when the first stopped
+
+
+def test_two_workers_do_not_take_the_same_batch(platform: Platform) -> None:
+    async def run() -> tuple[Endpoint, Endpoint]:
+        first, second = Endpoint(), Endpoint()
+        names = [f"n{number}" for number in range(30)]
+        begin(platform, names)
+        async with work(platform, first), work(platform, second):
+            await until(ended(platform))
+        return first, second
+
+    first, second = asyncio.run(run())
+    both = first.answered + second.answered
+    assert both == {f"n{number}": 1 for number in range(30)}
+    assert not (first.answered and second.answered)
+
+
+def test_a_lease_that_is_over_is_taken(platform: Platform) -> None:
+    batch = begin(platform, ["a"])
+    assert platform.batches.claim("dead", 1000, 12) == batch
+    assert platform.batches.claim("alive", 1011, 12) is None
+    assert platform.batches.claim("alive", 1012, 12) == batch
+    assert platform.batches.renew(batch, "dead", 1030) is None
+    assert platform.batches.renew(batch, "alive", 1030) == batch
+    platform.batches.release(batch, "dead")
+    assert platform.batches.claim("third", 1029, 12) is None
+    platform.batches.release(batch, "alive")
+    assert platform.batches.claim("third", 1013, 12) == batch
+
+
+def test_what_is_not_answered_in_time_is_an_error_that_says_so(platform: Platform) -> None:
+    now = [1000.0]
+
+    async def run() -> None:
+        endpoint = Endpoint()
+        begin(platform, ["a", "b", "c", "d"], expires_at=2000)
+        async with work(platform, endpoint, QUICK._replace(clock=lambda: now[0], requests=1)):
+            await until(lambda: platform.batches.get("ours", "batch_1").counts.completed >= 1)
+            endpoint.gate.clear()
+            now[0] = 2000.0
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, done.expired_at, done.counts.total) == ("expired", 2000, 4)
+    assert done.counts.completed + done.counts.failed == 4
+    errors = output(platform, done.error_file_id)
+    assert errors
+    assert {line["error"]["code"] for line in errors} == {"batch_expired"}
+    assert {line["response"] for line in errors} == {None}
+    assert len(output(platform, done.output_file_id)) + len(errors) == 4
+
+
+def test_a_file_that_is_gone_fails_the_batch(platform: Platform) -> None:
+    async def run() -> None:
+        batch = begin(platform, ["a"])
+        platform.files.delete("ours", batch.input_file_id)
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, [problem.code for problem in done.problems]) == ("failed", ["file_not_found"])
+
+
+def test_files_that_were_written_before_a_kill_are_not_written_again(platform: Platform) -> None:
+    async def run() -> None:
+        begin(platform, ["a"], status="finalizing")
+        name = FileDetails(project="ours", filename="batch_1_output.jsonl", purpose="batch_output")
+        platform.files.add(name, b'{"custom_id": "1"}\n')
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert output(platform, done.output_file_id) == [{"custom_id": "1"}]
+    assert len(platform.files.list("ours", "batch_output", limit=9).files) == 1
