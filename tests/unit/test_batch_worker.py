@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,8 +21,10 @@ from tunesmith.serve.api.batches.worker import Pace, working
 from tunesmith.serve.caller import Asking
 from tunesmith.serve.platform import Platform, open_platform
 from tunesmith.settings import Settings
+from tunesmith.store.webhooks import WebhookStore
 from tunesmith.types.batches import Batch
 from tunesmith.types.files import FileDetails
+from tunesmith.types.webhooks import WebhookEndpoint
 
 QUICK = Pace(batches=1, requests=2, look=0.02, renew=0.02, lease=8)
 
@@ -105,6 +108,20 @@ async def work(platform: Platform, endpoint: Endpoint, pace: Pace = QUICK) -> As
 
 
 def test_requests_are_asked_as_the_caller_and_again_when_the_server_is_busy(platform: Platform) -> None:
+    webhooks = WebhookStore(platform.database)
+    webhooks.add(
+        WebhookEndpoint(
+            id="we_1",
+            project="ours",
+            name="n",
+            url="https://example.org/",
+            event_types=("batch.completed", "batch.failed"),
+            secrets=(),
+            created_at=0,
+            updated_at=0,
+        )
+    )
+
     async def run() -> Endpoint:
         endpoint = Endpoint()
         endpoint.busy_for = 3
@@ -125,6 +142,8 @@ def test_requests_are_asked_as_the_caller_and_again_when_the_server_is_busy(plat
     assert (failure["custom_id"], failure["response"]["status_code"]) == ("2", 500)
     with pytest.raises(NotFound):
         platform.batches.get("theirs", "batch_1")
+    (event,) = webhooks.claim(int(time.time()), 9)
+    assert (json.loads(event.body)["type"], json.loads(event.body)["data"]) == ("batch.completed", {"id": "batch_1"})
 
 
 def test_a_worker_that_stops_gives_the_batch_back_and_the_next_goes_on(platform: Platform) -> None:

@@ -6,7 +6,7 @@ another (or the same, started again) takes the batch when the lease is over. An 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, String, Text, delete, func, or_, select
@@ -14,11 +14,19 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
-from tunesmith.types.batches import OPEN, Batch, BatchResult, Counts, TokenUsage
+from tunesmith.store.webhooks import add_event
+from tunesmith.types.batches import OPEN, Batch, BatchResult, BatchState, Counts, TokenUsage
+from tunesmith.types.webhooks import EventType
 
 __all__ = ["BatchPage", "BatchResultRow", "BatchRow", "BatchStore"]
 
 _PAGE = 500
+_EVENTS: Mapping[BatchState, EventType] = {
+    "completed": "batch.completed",
+    "failed": "batch.failed",
+    "expired": "batch.expired",
+    "cancelled": "batch.cancelled",
+}
 
 
 class BatchRow(Tables):
@@ -145,12 +153,15 @@ class BatchStore:
             last = rows[-1].line
 
     def finish(self, batch: Batch, **changes: Any) -> Batch:
-        """Write the last counts into the batch with `changes`, and forget its single answers."""
+        """Write the last counts into the batch with `changes`, forget its single answers, and tell webhooks its end."""
         with self._database.transaction() as session:
             row = self._row(session, batch.project, batch.id)
             counted = _counted(session, row).model_copy(update=changes)
             row.status, row.content, row.worker = counted.status, counted.model_dump_json(), None
             session.execute(delete(BatchResultRow).where(BatchResultRow.batch == batch.id))
+            event = _EVENTS.get(counted.status)
+            if event is not None:
+                add_event(session, batch.project, event, batch.id)
             return counted
 
     @staticmethod
