@@ -56,7 +56,8 @@ def transformers_serve(base: Path, precision: str) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(base), "--continuous-batching"]
     options = ["--device", "cpu", "--dtype", precision, "--host", "127.0.0.1", "--port", str(port)]
-    with _answering([*command, *options], port, str(base)) as server:
+    # Its list of models fails where the hub's cache folder does not exist.
+    with _answering([*command, *options], port, str(base), ready="/health") as server:
         yield server
 
 
@@ -70,15 +71,15 @@ def llama_cpp(python: str, gguf: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def _answering(command: Sequence[str], port: int, model: str) -> Iterator[Server]:
-    """A server that is up when it lists its models."""
+def _answering(command: Sequence[str], port: int, model: str, ready: str = "/v1/models") -> Iterator[Server]:
+    """A server that is up when it answers at `ready`."""
     began, url = time.perf_counter(), f"http://127.0.0.1:{port}/v1"
     with _process(command, {}) as process:
         while time.perf_counter() - began < START_SECONDS:
             if process.poll() is not None:
                 raise RuntimeError(f"{command[2]} ended with {process.returncode} before it was ready")
             try:
-                with urllib.request.urlopen(f"{url}/models", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=5):
                     yield Server(url, model, None, time.perf_counter() - began)
                     return
             except OSError:
