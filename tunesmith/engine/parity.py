@@ -23,7 +23,7 @@ TOKENS = 8
 CANDIDATES = 10
 COMPARED = 5
 
-BOUNDS: Mapping[str, float] = MappingProxyType({"float32": 0.01, "float16": 0.05, "bfloat16": 0.25})
+BOUNDS: Mapping[str, float] = MappingProxyType({"float32": 0.01, "float16": 0.05, "bfloat16": 0.75})
 """Precision -> largest difference of two log-probabilities, in natural-log units, that rounding explains."""
 
 _QUESTIONS = (
