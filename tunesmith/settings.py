@@ -20,6 +20,9 @@ class Settings(BaseSettings):
         home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
         home/files/<digest>          uploaded files
         home/uploads/<digest>        parts of files that are on their way
+        home/jobs/<id>/              data, recipe and trainer's log of a fine-tuning job
+        home/workers/<name>.lock     held by the worker of that name as long as it lives
+        home/workflows.db            how far each job's workflow is (with PostgreSQL: there)
         home/registry.db             releases, aliases, files, jobs, keys (SQLite)
 
     `database_url` (`postgresql://user@host/name`) takes PostgreSQL in the place of that SQLite file, for several
@@ -28,6 +31,10 @@ class Settings(BaseSettings):
     `admin_key` opens the server as its administrator without being stored; for servers that another program starts.
 
     `threads` is the number of processor threads for training and the engine (None: every core this process may use).
+
+    Fine-tuning jobs train in a process of their own with `trainer_threads` (None: as `threads`, else one core less than
+    there are, so that the server stays quick) and at most `trainer_megabytes` of memory (None: four fifths of the
+    machine's). `jobs_per_project` is how many jobs of one project run at the same time, over all workers.
     """
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)
@@ -36,6 +43,9 @@ class Settings(BaseSettings):
     threads: int | None = None
     database_url: str | None = None
     admin_key: SecretStr | None = Field(default=None, min_length=16)
+    trainer_threads: int | None = Field(default=None, ge=1)
+    trainer_megabytes: int | None = Field(default=None, ge=64)
+    jobs_per_project: int = Field(default=2, ge=1)
 
     @property
     def sqlite_url(self) -> str:

@@ -33,6 +33,7 @@ from tunesmith.cli import (
     serve,
     train,
     tune,
+    worker,
 )
 from tunesmith.cli.failures import explain
 
@@ -49,6 +50,7 @@ _COMMANDS = (
     gate,
     release,
     serve,
+    worker,
     keys,
     chat,
     runs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -32,6 +33,7 @@ class ServeFlags(NamedTuple):
     no_keys: Annotated[bool, typer.Option("--no-keys", help="Ask for no key; only for programs of this machine.")] = (
         False
     )
+    worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Carry out fine-tuning jobs too.")] = True
     as_json: AsJson = False
 
 
@@ -42,6 +44,7 @@ def command(flags: ServeFlags) -> None:
     The first start makes an administrator's key and shows it this once; tunesmith keys makes others.
     """
     settings = read_settings()
+    from tunesmith.jobs.supervisor import own_worker
     from tunesmith.models.weights import resolve_base
     from tunesmith.release.registry import Registry
     from tunesmith.serve.guard import require_guarded
@@ -57,7 +60,9 @@ def command(flags: ServeFlags) -> None:
     try:
         spec = ModelSpec(base=flags.base or choose_base(registry))
         files = resolve_base(spec, settings.home, RichProgress())
-        serve(open_service(files, platform, options), options, _announce(registry, platform, flags))
+        service = open_service(files, platform, options)
+        with own_worker(settings) if flags.worker else nullcontext():
+            serve(service, options, _announce(registry, platform, flags))
     finally:
         platform.close()
 

@@ -8,62 +8,26 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, String, Text, UniqueConstraint, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from tunesmith.errors import NotFound
-from tunesmith.store.database import Database, Tables
+from tunesmith.errors import NotFound, TunesmithError
+from tunesmith.store.database import Database
+from tunesmith.store.job_rows import CheckpointRow, EventRow, JobRow
 from tunesmith.types.jobs import FINISHED, Job, JobCheckpoint, JobEvent, JobRequest
+from tunesmith.types.tuned import JOB_PREFIX
 
-__all__ = ["CheckpointRow", "Cut", "EventRow", "JobRow", "JobStore", "Retry"]
+__all__ = ["Cut", "JobStore", "KeyReused", "Retry"]
 
-
-class JobRow(Tables):
-    """A job. `retry_key` tells a request that is sent again; `body` is the digest of what it said."""
-
-    __tablename__ = "jobs"
-    __table_args__ = (UniqueConstraint("project", "retry_key", name="one_job_per_retry_key"),)
-
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(String(64), unique=True)
-    project: Mapped[str] = mapped_column(index=True)
-    status: Mapped[str] = mapped_column(String(32), index=True)
-    worker: Mapped[str | None] = mapped_column(String(200), index=True)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-    retry_key: Mapped[str | None] = mapped_column(String(255))
-    body: Mapped[str] = mapped_column(String(64), index=True)
-    content: Mapped[str] = mapped_column(Text)
+Said = tuple[str, str, Mapping[str, Any]]
+"""An event: message, key, other fields."""
 
 
-class EventRow(Tables):
-    """An event of a job; rows are only added."""
-
-    __tablename__ = "job_events"
-    __table_args__ = (UniqueConstraint("job", "key", name="one_event_per_key"),)
-
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(String(64), unique=True)
-    project: Mapped[str] = mapped_column(index=True)
-    job: Mapped[str] = mapped_column(String(64), index=True)
-    key: Mapped[str] = mapped_column(String(200))
-    content: Mapped[str] = mapped_column(Text)
-
-
-class CheckpointRow(Tables):
-    """A checkpoint of a job that can be asked as a model."""
-
-    __tablename__ = "job_checkpoints"
-    __table_args__ = (UniqueConstraint("job", "step", name="one_checkpoint_per_step"),)
-
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(String(64), unique=True)
-    project: Mapped[str] = mapped_column(index=True)
-    job: Mapped[str] = mapped_column(String(64), index=True)
-    step: Mapped[int]
-    content: Mapped[str] = mapped_column(Text)
+class KeyReused(TunesmithError):
+    """The Idempotency-Key was used before, with another request."""
 
 
 class Cut(NamedTuple):
@@ -97,21 +61,27 @@ class JobStore:
         """The time in whole Unix seconds."""
         return int(self._clock())
 
-    def create(self, request: JobRequest, retry: Retry) -> tuple[Job, bool]:
+    @staticmethod
+    def new_identity() -> str:
+        """An id that no job has."""
+        return f"{JOB_PREFIX}{secrets.token_hex(12)}"
+
+    def create(self, identity: str, request: JobRequest, retry: Retry) -> tuple[Job, bool]:
         """A new job, and True; or the one that the same request made before, and False.
 
-        Raises NotFound when the key was used with another body: then there is no such job.
+        Raises KeyReused when the key came with another body before.
         """
         with self._database.transaction() as session:
             if known := self._known(session, request.project, retry):
                 if known.body != retry.body:
-                    raise NotFound("The Idempotency-Key was used before, with another request.")
+                    raise KeyReused()
                 return _job(known), False
-            job = Job(
-                id=f"ftjob-{secrets.token_hex(12)}", request=request, status="validating_files", created_at=self.now()
-            )
+            job = Job(id=identity, request=request, status="validating_files", created_at=self.now())
             session.add(JobRow(project=request.project, retry_key=retry.key, body=retry.body, **_columns(job)))
             session.flush()
+            created: Said = (f"Created fine-tuning job: {job.id}", "created", {})
+            validating: Said = (f"Validating training file: {request.training_file}", "validating", {})
+            self._add_events(session, job, (created, validating))
             return job, True
 
     def get(self, project: str, identity: str) -> Job:
@@ -189,7 +159,7 @@ class JobStore:
 
     def busy(self) -> frozenset[str]:
         """The workers that jobs say are busy with them."""
-        query = select(JobRow.worker).where(JobRow.worker.is_not(None)).distinct()
+        query = select(JobRow.worker).where(JobRow.worker.is_not(None), JobRow.status.not_in(FINISHED)).distinct()
         with self._database.transaction() as session:
             return frozenset(name for name in session.scalars(query) if name)
 
@@ -197,30 +167,23 @@ class JobStore:
         """Add an event to `job`, unless one with this `key` is there."""
         self.say_all(job, [(message, key, more)])
 
-    def say_all(self, job: Job, events: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
+    def say_all(self, job: Job, events: Sequence[Said]) -> None:
         """Add events, each (message, key, other fields), in this order; those whose key is there are left out."""
-        new = list(events)
-        keys = [key for _, key, _ in new]
         with self._database.transaction() as session:
             session.scalar(select(JobRow.number).where(JobRow.id == job.id).with_for_update())
-            said = set(session.scalars(select(EventRow.key).where(EventRow.job == job.id, EventRow.key.in_(keys))))
-            for message, key, more in new:
-                if key in said:
-                    continue
+            self._add_events(session, job, events)
+
+    def _add_events(self, session: Session, job: Job, events: Sequence[Said]) -> None:
+        keys = [key for _, key, _ in events]
+        said = set(session.scalars(select(EventRow.key).where(EventRow.job == job.id, EventRow.key.in_(keys))))
+        for message, key, more in events:
+            if key not in said:
+                identity = f"ftevent-{secrets.token_hex(12)}"
                 said.add(key)
-                event = JobEvent.model_validate(
-                    {
-                        "id": f"ftevent-{secrets.token_hex(12)}",
-                        "job": job.id,
-                        "created_at": self.now(),
-                        "message": message,
-                        "key": key,
-                        **more,
-                    }
-                )
-                content = event.model_dump_json()
-                session.add(EventRow(id=event.id, project=job.project, job=job.id, key=key, content=content))
-                session.flush()
+                fields = {"id": identity, "job": job.id, "created_at": self.now(), "message": message, "key": key}
+                content = JobEvent.model_validate(fields | dict(more)).model_dump_json()
+                session.add(EventRow(id=identity, project=job.project, job=job.id, key=key, content=content))
+        session.flush()
 
     def events(self, job: Job, limit: int, after: str | None) -> Cut:
         """At most `limit` events of `job`, newest first, those after the event `after`. Raises NotFound."""

@@ -21,11 +21,15 @@ class Wandb(Tracker):
 
     `mode: offline` needs neither network nor account: it writes to the folder `wandb` in the run directory, which
     `wandb sync` sends later; a resumed run writes that record anew, so it is whole. `mode: online` needs
-    `wandb login`. `project` is the project's name.
+    `wandb login`. `project` is the project's name, `run_name` what the run is called there (None: as its folder is),
+    `entity` the team it belongs to (None: your own), `tags` are put on it.
     """
 
     mode: Literal["offline", "online"] = "offline"
     project: str = "tunesmith"
+    run_name: str | None = None
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
 
     @contextmanager
     def open(self, run: TrackedRun) -> Iterator[MetricSink]:
@@ -57,8 +61,10 @@ class Wandb(Tracker):
     def _begin(self, wandb: Any, run: TrackedRun) -> Any:
         opened = wandb.init(
             project=self.project,
+            entity=self.entity,
+            tags=list(self.tags) or None,
             id=run.folder.name,
-            name=run.folder.name,
+            name=self.run_name or run.folder.name,
             dir=run.folder,
             config=dict(run.parameters),
             mode=self.mode,

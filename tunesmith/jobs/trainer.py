@@ -1,0 +1,112 @@
+"""The process that trains one job: `python -m tunesmith.jobs.trainer JOB`, started by a worker.
+
+It runs the whole pipeline on the recipe in the job's folder. The pipeline reuses what is finished and resumes training
+at its last checkpoint, so starting this process again is all there is to recovery. It ends with its worker, and waits
+for a predecessor that is still ending. Exit code: 0 done or failed for good (the outcome says which), 75 the
+database went away and it is worth trying again, 143 stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from tunesmith.errors import DatabaseError, DataError, Interrupted, RecipeError, RenderingError, TunesmithError
+from tunesmith.jobs.checking import data_error
+from tunesmith.jobs.folder import JobFolder, Outcome
+from tunesmith.jobs.models import model_name, tuned_model
+from tunesmith.jobs.processes import bind_to_parent, limit_memory, only_one
+from tunesmith.settings import Settings
+from tunesmith.store.database import Database
+from tunesmith.store.files import FileStore
+from tunesmith.store.jobs import JobStore
+from tunesmith.threads import limit_threads, usable_cores
+from tunesmith.types.files import FileDetails
+from tunesmith.types.jobs import Job, JobError
+
+__all__ = ["main"]
+
+_NICENESS = 10
+_PREDECESSOR_SECONDS = 60.0
+_AGAIN = 75
+
+
+def main(identity: str) -> int:
+    """Train the job; the exit code."""
+    bind_to_parent()
+    settings = Settings()
+    limit_threads(settings.trainer_threads or settings.threads or max(1, usable_cores() - 1))
+    os.nice(_NICENESS)
+    limit_memory(settings.trainer_megabytes or (psutil.virtual_memory().total >> 20) * 4 // 5)
+    folder = JobFolder(settings.home, identity)
+    with only_one(folder.lock, _PREDECESSOR_SECONDS):
+        if folder.outcome() is not None:
+            return 0
+        database = Database(settings.database)
+        store = JobStore(database)
+        job = store.job(identity)
+        if job is None:
+            raise TunesmithError(f"There is no job {identity}.")
+        try:
+            outcome = _train(job, folder, settings, database)
+        except Interrupted as stopped:
+            return stopped.exit_code
+        except DatabaseError:
+            return _AGAIN
+        except (TunesmithError, MemoryError) as error:
+            outcome = Outcome(error=_as_job_error(error, settings.home))
+        folder.leave(outcome)
+        database.close()
+    return 0
+
+
+def _train(job: Job, folder: JobFolder, settings: Settings, database: Database) -> Outcome:
+    from tunesmith import pipeline  # imports torch, for which threads and memory had to be limited
+    from tunesmith.jobs.reporter import Reporter, metrics_of
+    from tunesmith.jobs.results import metrics_csv
+    from tunesmith.progress import Silent
+    from tunesmith.recipes import load_recipe
+    from tunesmith.release.registry import Registry
+    from tunesmith.store.tuned import TunedModels
+
+    registry, tuned, store = Registry(settings.home, database), TunedModels(database), JobStore(database)
+    recipe = load_recipe(folder.recipe)
+    with Reporter(settings, store, job, (registry, tuned)).watching():
+        result = pipeline.run(recipe, folder.path, settings, Silent())
+    name = model_name(job)
+    tuned.add(tuned_model(job, name, result.release.identity(), store.now()))
+    content = metrics_csv(metrics_of(Path(result.run.path)))
+    files = FileStore(database, settings.home / "files")
+    return Outcome(
+        model=name, trained_tokens=result.run.effective_tokens, result_files=(_result_file(files, job, content),)
+    )
+
+
+def _result_file(files: FileStore, job: Job, content: bytes) -> str:
+    """The id of the job's result file; a trainer killed after it kept the file finds it again."""
+    details = FileDetails(project=job.project, filename=f"step_metrics_{job.id}.csv", purpose="fine-tune-results")
+    lately = files.list(job.project, "fine-tune-results", limit=100).files
+    known = next((file for file in lately if file.filename == details.filename), None)
+    return (known or files.add(details, content)).id
+
+
+def _as_job_error(error: TunesmithError | MemoryError, home: Path) -> JobError:
+    """What went wrong, without places of this machine that a client has no business to know."""
+    if isinstance(error, DataError) and any(problem.file for problem in error.problems):
+        return data_error(error)
+    message = str(error) or "The training process may not use as much memory as this job needs."
+    kept = "\n".join(line for line in message.splitlines() if str(home) not in line)
+    if isinstance(error, DataError | RenderingError):
+        return JobError(code="invalid_training_file", message=kept, param="training_file")
+    if isinstance(error, RecipeError):
+        return JobError(code="invalid_method", message=kept, param="method")
+    if isinstance(error, MemoryError):
+        return JobError(code="out_of_memory", message=kept)
+    return JobError(code="training_failed", message=kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
