@@ -17,7 +17,7 @@ from tunesmith.cli.main import app
 from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
-    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "keys", "chat", "runs",
+    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "worker", "keys", "chat", "runs",
     "graders", "augment", "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")

@@ -1,0 +1,70 @@
+"""A supervised job from upload to the tuned model's first answer, with the official client."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import openai
+
+from tests.e2e.openai.fine_tuning import SMALL, chat_rows, event_texts, upload, wait_for
+
+
+def test_a_job_ends_with_a_model_that_answers(client: openai.OpenAI) -> None:
+    training, validation = upload(client, chat_rows()), upload(client, chat_rows(4))
+    asked = client.fine_tuning.jobs.create(
+        model="base",
+        training_file=training,
+        validation_file=validation,
+        method=SMALL,
+        suffix="colours",
+        seed=7,
+        metadata={"team": "acme"},
+    )
+    assert asked.id.startswith("ftjob-")
+    assert (asked.object, asked.seed, asked.metadata) == ("fine_tuning.job", 7, {"team": "acme"})
+    assert asked.fine_tuned_model is asked.finished_at is asked.trained_tokens is asked.error is None
+    assert asked.result_files == asked.integrations == []
+    assert asked.hyperparameters.learning_rate_multiplier == "auto"
+
+    job = wait_for(client, asked.id, "succeeded")
+    assert job.fine_tuned_model == f"ft:tiny:default:colours:{job.id.removeprefix('ftjob-')[:12]}"
+    assert job.hyperparameters.learning_rate_multiplier == 0.5
+    assert job.method is not None
+    assert job.method.supervised is not None
+    assert job.method.supervised.hyperparameters.n_epochs == 2
+    assert job.finished_at >= job.created_at
+    assert job.trained_tokens > 0
+
+    question = [{"role": "user", "content": "ab 1"}]
+    answer = client.chat.completions.create(model=job.fine_tuned_model, messages=question, max_tokens=4)
+    assert answer.model == job.fine_tuned_model
+    base = client.chat.completions.create(model="base", messages=question, max_tokens=4)
+    # No system prompt is put in front: the rows brought their own.
+    assert answer.usage.prompt_tokens == base.usage.prompt_tokens
+    assert job.fine_tuned_model in [model.id for model in client.models.list()]
+
+    said = event_texts(client, job.id)
+    assert said[:2] == [f"Created fine-tuning job: {job.id}", f"Validating training file: {training}"]
+    assert said[2:4] == ["Files validated, moving job to queued state", "Fine-tuning job started"]
+    assert said[-2:] == [f"New fine-tuned model created: {job.fine_tuned_model}", "The job has successfully completed"]
+    steps = [event for event in client.fine_tuning.jobs.list_events(job.id, limit=100) if event.type == "metrics"]
+    trained = sorted(event.data["step"] for event in steps if "train_loss" in event.data)
+    assert trained == [1, 2, 3, 4, 5, 6]
+    assert {event.data["total_steps"] for event in steps} == {6}
+
+    checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    assert [checkpoint.step_number for checkpoint in checkpoints] == [6, 3]
+    for checkpoint in checkpoints:
+        assert checkpoint.fine_tuning_job_id == job.id
+        assert checkpoint.metrics.full_valid_loss > 0
+        name = checkpoint.fine_tuned_model_checkpoint
+        assert name == f"{job.fine_tuned_model}:ckpt-step-{checkpoint.step_number}"
+        assert client.chat.completions.create(model=name, messages=question, max_tokens=2).model == name
+
+    (result,) = job.result_files
+    assert client.files.retrieve(result).purpose == "fine-tune-results"
+    table = list(csv.DictReader(io.StringIO(client.files.content(result).text)))
+    assert list(table[0]) == ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
+    assert [row["step"] for row in table] == ["1", "2", "3", "4", "5", "6"]
+    assert [bool(row["valid_loss"]) for row in table] == [False, False, True, False, False, True]
