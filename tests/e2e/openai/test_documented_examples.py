@@ -11,11 +11,7 @@ import pytest
 DOCS = Path(__file__).parents[3] / "docs" / "api"
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", ["graders", "embeddings", "moderations", "evals", "webhooks"])
-=======
-@pytest.mark.parametrize("name", ["graders", "embeddings", "moderations", "fine_tuning"])
->>>>>>> 236766c (Fine-tuning jobs are documented and tested with the official client)
+@pytest.mark.parametrize("name", ["fine_tuning", "graders", "embeddings", "moderations", "evals", "webhooks"])
 def test_the_example_runs(client: openai.OpenAI, name: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{name}.md").read_text(), re.DOTALL)
     assert blocks
