@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import read_settings
+from tunesmith.cli.options import AsJson, read_settings
+from tunesmith.cli.output import show_json
 
 __all__ = ["command"]
 
@@ -21,6 +22,7 @@ def command(
         list[str] | None,
         typer.Option(help="What this machine has, such as gpu; jobs that ask for it come here. Repeatable."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take fine-tuning jobs from the queue and carry them out, one at a time, until told to end.
 
@@ -37,4 +39,11 @@ def command(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    work(read_settings(), frozenset(label or ()), stop)
+
+    def ready(name: str) -> None:
+        if as_json:
+            show_json({"worker": name, "labels": label or []})
+        else:
+            typer.echo(f"{name} takes jobs (stop with Ctrl-C)")
+
+    work(read_settings(), frozenset(label or ()), stop, ready)

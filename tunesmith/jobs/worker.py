@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -44,14 +44,20 @@ class _Slot(NamedTuple):
     lock: IO[str]
 
 
-def work(settings: Settings, labels: frozenset[str], stop: threading.Event) -> None:
-    """Take and carry out jobs until `stop` is set; then save a checkpoint of what is trained and hand it back."""
+def work(
+    settings: Settings, labels: frozenset[str], stop: threading.Event, on_ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Take and carry out jobs until `stop` is set; then save a checkpoint of what is trained and hand it back.
+
+    `on_ready` is called once with the worker's name.
+    """
     slot = _free_slot(settings.home, labels)
     database = Database(settings.database)
     store = JobStore(database)
     turns = Turns(settings, store, slot.name, trainers=1)
     DBOS(config=_config(settings, slot.name, labels))
     DBOS.launch()
+    on_ready(slot.name)
     try:
         _Worker(settings, store, turns, slot.name, labels).run(stop)
     finally:
