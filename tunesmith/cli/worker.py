@@ -24,7 +24,7 @@ def command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take fine-tuning jobs from the queue and carry them out, one at a time, until told to end.
+    """Carry out fine-tuning jobs from the queue, one at a time.
 
     tunesmith serve starts one by itself. Several, on several machines, share TUNESMITH_HOME and TUNESMITH_DATABASE_URL.
     A worker told to end (Ctrl-C, SIGTERM) saves a checkpoint first; a job goes on where it was, here or elsewhere.
