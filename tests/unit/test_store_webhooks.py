@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database
+from tunesmith.store.jobs import JobStore, Retry
 from tunesmith.store.webhooks import GIVE_UP_SECONDS, RETRY_SECONDS, WebhookStore, add_event
+from tunesmith.types.base import digest_json
+from tunesmith.types.jobs import JobRequest, JobStatus
 from tunesmith.types.webhooks import EventType, SigningSecret, WebhookEndpoint
 
 NOW = 1_000_000
@@ -119,3 +123,19 @@ def test_endpoints_are_their_projects_alone(store: WebhookStore, database: Datab
     happened(database, "batch.failed", "batch_1")
     store.delete("mine", "we_1")
     assert [one.endpoint.id for one in store.claim(NOW, 9)] == ["we_0", "we_2"]
+
+
+def test_the_end_of_a_job_is_told_once(store: WebhookStore, database: Database) -> None:
+    endpoint(store, "we_1", "fine_tuning.job.succeeded", "fine_tuning.job.cancelled")
+    jobs = JobStore(database, clock=lambda: NOW)
+    fields = {"project": "mine", "model": "base", "base": "tiny", "base_name": "tiny", "context": 64, "seed": 1}
+    request = JobRequest.model_validate(fields | {"training_file": "file-1"})
+    ended: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
+    made = [jobs.create(request, Retry(status, digest_json(status)))[0] for status in ended]
+    for job, status in zip(made, ended, strict=True):
+        for step in ("running", status, status):
+            jobs.change(job.id, lambda now, step=step: now.model_copy(update={"status": step}))  # type: ignore[misc]
+    told = [
+        (json.loads(one.body)["type"], json.loads(one.body)["data"]["id"]) for one in store.claim(int(time.time()), 9)
+    ]
+    assert told == [("fine_tuning.job.succeeded", made[0].id), ("fine_tuning.job.cancelled", made[2].id)]

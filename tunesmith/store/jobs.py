@@ -9,18 +9,29 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from tunesmith.errors import NotFound, TunesmithError
 from tunesmith.store.database import Database
 from tunesmith.store.job_rows import CheckpointRow, EventRow, JobRow
+from tunesmith.store.webhooks import add_event
 from tunesmith.types.jobs import FINISHED, Job, JobCheckpoint, JobEvent, JobRequest
 from tunesmith.types.tuned import JOB_PREFIX
+from tunesmith.types.webhooks import EventType
 
 __all__ = ["Cut", "JobStore", "KeyReused", "Retry"]
+
+_EVENTS: Mapping[str, EventType] = MappingProxyType(
+    {
+        "succeeded": "fine_tuning.job.succeeded",
+        "failed": "fine_tuning.job.failed",
+        "cancelled": "fine_tuning.job.cancelled",
+    }
+)
 
 Said = tuple[str, str, Mapping[str, Any]]
 """An event: message, key, other fields."""
@@ -240,6 +251,10 @@ def _columns(job: Job) -> dict[str, Any]:
 
 
 def _write(row: JobRow, job: Job) -> None:
+    """Write `job` into its row, and tell webhooks when it has just ended."""
+    session = object_session(row)
+    if row.status != job.status and job.status in _EVENTS and session is not None:
+        add_event(session, row.project, _EVENTS[job.status], job.id)
     for name, value in _columns(job).items():
         setattr(row, name, value)
 
