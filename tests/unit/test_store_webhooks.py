@@ -131,7 +131,7 @@ def test_the_end_of_a_job_is_told_once(store: WebhookStore, database: Database) 
     fields = {"project": "mine", "model": "base", "base": "tiny", "base_name": "tiny", "context": 64, "seed": 1}
     request = JobRequest.model_validate(fields | {"training_file": "file-1"})
     ended: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
-    made = [jobs.create(request, Retry(status, digest_json(status)))[0] for status in ended]
+    made = [jobs.create(JobStore.new_identity(), request, Retry(status, digest_json(status)))[0] for status in ended]
     for job, status in zip(made, ended, strict=True):
         for step in ("running", status, status):
             jobs.change(job.id, lambda now, step=step: now.model_copy(update={"status": step}))  # type: ignore[misc]
