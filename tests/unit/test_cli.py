@@ -17,8 +17,8 @@ from tunesmith.cli.main import app
 from tunesmith.errors import ModelError, Problem, RecipeError
 
 COMMANDS = (
-    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "worker", "keys", "chat", "runs",
-    "graders", "augment", "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
+    "run", "prepare", "data", "train", "tune", "evaluate", "gate", "release", "serve", "worker", "keys", "audit",
+    "chat", "runs", "graders", "augment", "convert", "distill", "models", "merge", "plugins", "doctor", "drill", "demo",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "scipy", "numpy", "pydantic", "rich.progress")
 RECIPE = "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"
@@ -62,9 +62,10 @@ def call(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-GROUPS = ("data", "keys")
+GROUPS = ("data", "keys", "audit")
 OF_GROUPS = (
     *("data ls", "data show", "data diff", "data export", "data verify"),
+    *("audit verify", "audit show"),
     *("keys create", "keys ls", "keys revoke", "keys rotate"),
 )
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from tunesmith.cli.options import AsJson, options_from, read_settings
+from tunesmith.cli.options import AsJson, open_database, options_from
 from tunesmith.cli.output import show_json, stdout
 
 if TYPE_CHECKING:
-    from tunesmith.store.keys import Session
     from tunesmith.types.key import Grant, Key, NewKey
 
 __all__ = ["CreateFlags", "app", "create", "list_all", "revoke", "rotate"]
@@ -50,7 +47,7 @@ def create(flags: CreateFlags) -> None:
     grant = _grant(flags)
     from tunesmith.store.keys import add_key
 
-    with _session() as session:
+    with open_database() as session:
         made = add_key(session, grant, int(time.time()))
     _show_new(made, flags.as_json)
 
@@ -61,7 +58,7 @@ def list_all(as_json: AsJson = False) -> None:
     from tunesmith.cli import tables
     from tunesmith.store.keys import all_keys
 
-    with _session() as session:
+    with open_database() as session:
         keys = all_keys(session)
     if as_json:
         show_json(keys)
@@ -83,7 +80,7 @@ def revoke(key: Identity, as_json: AsJson = False) -> None:
     """End a key; a running server refuses it within a second."""
     from tunesmith.store.keys import revoke_key
 
-    with _session() as session:
+    with open_database() as session:
         revoked = revoke_key(session, key, int(time.time()))
     if as_json:
         show_json(revoked)
@@ -100,21 +97,9 @@ def rotate(
     """Make a key that may do the same; the old one goes on for a while, so that clients can change over."""
     from tunesmith.store.keys import rotate_key
 
-    with _session() as session:
+    with open_database() as session:
         made = rotate_key(session, key, int(overlap_days * _DAY), int(time.time()))
     _show_new(made, as_json)
-
-
-@contextmanager
-def _session() -> Iterator[Session]:
-    from tunesmith.store.database import Database
-
-    database = Database(read_settings().database)
-    try:
-        with database.transaction() as session:
-            yield session
-    finally:
-        database.close()
 
 
 def _grant(flags: CreateFlags) -> Grant:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from tunesmith import __version__
 from tunesmith.cli import (
+    audit,
     augment,
     chat,
     convert,
@@ -52,6 +53,7 @@ _COMMANDS = (
     serve,
     worker,
     keys,
+    audit,
     chat,
     runs,
     graders,

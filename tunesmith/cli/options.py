@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -13,9 +14,19 @@ import typer
 
 if TYPE_CHECKING:
     from tunesmith.settings import Settings
+    from tunesmith.store.keys import Session
     from tunesmith.types.recipe import Recipe
 
-__all__ = ["AsJson", "Changes", "RecipePath", "options_from", "overrides_of", "read_recipe", "read_settings"]
+__all__ = [
+    "AsJson",
+    "Changes",
+    "RecipePath",
+    "open_database",
+    "options_from",
+    "overrides_of",
+    "read_recipe",
+    "read_settings",
+]
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else there.")]
@@ -71,6 +82,19 @@ def overrides_of(changes: list[str] | None, option: str = "--set") -> dict[str, 
     if wrong:
         raise RecipeError(wrong)
     return {field.strip(): value.strip() for field, _, value in pairs}
+
+
+@contextmanager
+def open_database() -> Iterator[Session]:
+    """One transaction on the database of the settings."""
+    from tunesmith.store.database import Database
+
+    database = Database(read_settings().database)
+    try:
+        with database.transaction() as session:
+            yield session
+    finally:
+        database.close()
 
 
 def read_settings() -> Settings:

@@ -34,6 +34,8 @@ class ServeFlags(NamedTuple):
         False
     )
     worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Carry out fine-tuning jobs too.")] = True
+    max_pending: Annotated[int, typer.Option(help="Most answers waiting or under way; above it: 429.", min=1)] = 2_048
+    max_body_mib: Annotated[int, typer.Option(help="Largest body of a request, uploads apart.", min=1)] = 32
     as_json: AsJson = False
 
 
@@ -53,7 +55,14 @@ def command(flags: ServeFlags) -> None:
     from tunesmith.types.recipe import ModelSpec
 
     backend = backend_spec(flags.backend, flags.device, flags.backend_option)
-    options = ServeOptions(host=flags.host, port=flags.port, backend=backend, keys=not flags.no_keys)
+    options = ServeOptions(
+        host=flags.host,
+        port=flags.port,
+        backend=backend,
+        keys=not flags.no_keys,
+        max_pending=flags.max_pending,
+        max_body_bytes=flags.max_body_mib << 20,
+    )
     require_guarded(options, options.host)  # before a model is loaded for minutes
     platform = open_platform(settings)
     registry = Registry(settings.home, platform.database)

@@ -1,17 +1,20 @@
-"""The access check: no request reaches an endpoint before it is known who asks and that they may."""
+"""The access check: no request reaches an endpoint before it is known who asks, and what they may do."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tunesmith.serve.body_limit import refuse
 from tunesmith.serve.caller import LOCAL, Caller, put_caller
-from tunesmith.serve.failures import ApiError, answer
+from tunesmith.serve.failures import ApiError
 from tunesmith.serve.keyring import KeyRing
 from tunesmith.serve.scopes import scope_of
 from tunesmith.types.key import Key
 
-__all__ = ["OPEN_PATHS", "AccessCheck"]
+__all__ = ["OPEN_PATHS", "AccessCheck", "require_allowed"]
 
 OPEN_PATHS = frozenset({"/health", "/openapi.json"})
 """What anybody may read: whether the server is well, and how to talk to it."""
@@ -21,7 +24,7 @@ _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class AccessCheck:
-    """Middleware: puts the caller into `request.state.caller`, or answers 401 or 403. A key is never shown back.
+    """Middleware: puts the caller into `request.state.caller`, or answers 401. A key is never shown back.
 
     Without `keys` everybody is the local administrator, and requests that a web page made a browser send (another
     origin, or a foreign host name that leads to this machine) are refused.
@@ -33,13 +36,21 @@ class AccessCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then go on."""
-        if scope["type"] == "http" and "caller" not in scope.get("state", {}) and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             try:
-                put_caller(scope, await self._caller(scope))
+                await self._identify(scope, scope.setdefault("state", {}))
             except ApiError as error:
-                await answer(error)(scope, receive, send)
+                await refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _identify(self, scope: Scope, state: dict[str, Any]) -> None:
+        """Put caller and key into the state; `internal` for what the server itself asks in a caller's name."""
+        state["internal"] = "caller" in state
+        if not state["internal"]:
+            put_caller(scope, await self._caller(scope))
+        elif self._keys is not None and state["caller"].key is not None:
+            state["key"] = await self._keys.known(state["caller"].key)
 
     async def _caller(self, scope: Scope) -> Caller:
         headers = Headers(scope=scope)
@@ -52,8 +63,7 @@ class AccessCheck:
         key = await self._keys.find(secret.strip())
         if key is None:
             raise _unknown("Incorrect API key provided. It is unknown here, has expired or was revoked.")
-        _require_allowed(key, scope["method"], scope["path"])
-        scope.setdefault("state", {})["key"] = key
+        scope["state"]["key"] = key
         return Caller(project=key.project, key=key.id, role=key.role)
 
 
@@ -61,7 +71,8 @@ def _unknown(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
-def _require_allowed(key: Key, method: str, path: str) -> None:
+def require_allowed(key: Key, method: str, path: str) -> None:
+    """Raise ApiError 403 when the key's role or scopes do not include the request."""
     if key.role == "read" and method not in _READING:
         raise ApiError(403, f"This key may only read; {method} needs role member.", code="insufficient_permissions")
     if key.scopes and scope_of(path) not in key.scopes:

@@ -15,7 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tunesmith import __version__
 from tunesmith.serve import api, failures
 from tunesmith.serve.access import AccessCheck
+from tunesmith.serve.accounting import Accounting, Books
+from tunesmith.serve.body_limit import BodyLimit
 from tunesmith.serve.guard import Guard
+from tunesmith.serve.limits import Accounts
+from tunesmith.serve.metering import Pending, metered
+from tunesmith.serve.openapi import describe
+from tunesmith.serve.recorder import Recorder
 from tunesmith.serve.service import Service
 
 __all__ = ["create_app"]
@@ -23,19 +29,28 @@ __all__ = ["create_app"]
 
 def create_app(service: Service, guard: Guard) -> FastAPI:
     """The application over `service`; the engine is closed when the application shuts down."""
+    accounts, pending = Accounts(), Pending(guard.max_pending)
+    books = Books(accounts, pending, Recorder(service.platform.database, accounts), service.catalogue.base)
+    service = service._replace(engine=metered(service.engine, pending))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        books.recorder.start()
         yield
+        await books.recorder.stop()
         await service.engine.close()
         service.platform.close()
 
-    app = FastAPI(title="Tunesmith", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     failures.install(app)
     for router in _routers(service):
         app.include_router(router)
+    describe(app)
+    # The last one added is the outermost: a request has an id, then a caller, then room, then a body.
+    app.add_middleware(BodyLimit, guard=guard)
+    app.add_middleware(Accounting, books=books)
     app.add_middleware(AccessCheck, keys=service.platform.keys if guard.keys else None)
-    app.add_middleware(_RequestId)  # the outermost, so that refusals have an id too
+    app.add_middleware(_RequestId)
     return app
 
 
@@ -53,9 +68,12 @@ class _RequestId:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identity = f"req_{uuid.uuid4().hex}"
+        scope.setdefault("state", {})["request_id"] = identity
+
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = f"req_{uuid.uuid4().hex}"
+                MutableHeaders(scope=message)["x-request-id"] = identity
             await send(message)
 
         await self._app(scope, receive, send_with_id if scope["type"] == "http" else send)

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 from tunesmith.errors import nearest
 from tunesmith.serve.caller import LOCAL
 from tunesmith.serve.failures import ApiError
+from tunesmith.serve.trail import TRAIL, note_model
 from tunesmith.types.base import Value
 from tunesmith.types.release import Release
 from tunesmith.types.tuned import JOB_PREFIX, TunedModel
@@ -80,9 +81,9 @@ class Catalogue:
         """The base that runs."""
         return self._base
 
-    def list(self, project: str = LOCAL.project) -> tuple[Served, ...]:
-        """Every id that `project` can ask for, the base first, what its fine-tuning jobs made last."""
-        made = self._tuned.list(project) if self._tuned else ()
+    def list(self, project: str | None = None) -> tuple[Served, ...]:
+        """Every id that `project` (None: the caller's) can ask for, the base first, what its jobs made last."""
+        made = self._tuned.list(project or _present_project()) if self._tuned else ()
         return (*self._open(), *(served for model in made if (served := self._made(model)) is not None))
 
     def _open(self) -> tuple[Served, ...]:
@@ -97,14 +98,19 @@ class Catalogue:
             served.append(_served(name, versions[aliases.get(_DEFAULT_ALIAS, max(versions))]))
         return tuple(served)
 
-    def find(self, model: str, project: str = LOCAL.project) -> Served:
-        """What `model` means to `project`. Raises ApiError 404 `model_not_found` that says what there is."""
+    def find(self, model: str, project: str | None = None) -> Served:
+        """What `model` means to `project` (None: the caller's).
+
+        Raises ApiError 404 `model_not_found` that says what there is.
+        """
+        project = project or _present_project()
         made = self._tuned.find(project, model) if self._tuned else None
-        if made is not None and (served := self._made(made)) is not None:
-            return served
-        known = {served.id: served for served in self.list(project)}
-        if model in known:
-            return known[model]
+        found = self._made(made) if made is not None else None
+        known = {served.id: served for served in self.list(project)} if found is None else {}
+        found = found or known.get(model)
+        if found is not None:
+            note_model(model)
+            return found
         elsewhere = [release for release in self._everybodys() if model in (release.reference, release.name)]
         if elsewhere:
             reason = f"The model '{model}' exists but is not served here: {self._misfit(elsewhere[-1])}."
@@ -129,6 +135,12 @@ class Catalogue:
         if release.template_digest != self._base.template_digest:
             return "it was tuned with another chat template"
         return None
+
+
+def _present_project() -> str:
+    """The project of the request that is being answered; outside of requests that of the machine itself."""
+    trail = TRAIL.get()
+    return trail.caller.project if trail is not None else LOCAL.project
 
 
 def _served(model: str, release: Release) -> Served:

@@ -36,8 +36,8 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
-        super().__init__(events, headers={"cache-control": "no-cache"})
+    def __init__(self, events: AsyncGenerator[str, None], status_code: int = 200) -> None:
+        super().__init__(events, status_code=status_code, headers={"cache-control": "no-cache"})
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

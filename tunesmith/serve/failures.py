@@ -21,6 +21,8 @@ from tunesmith.errors import (
 
 __all__ = ["ApiError", "answer", "as_api_error", "install", "invalid"]
 
+_MOST_PROBLEMS = 10
+
 
 class ApiError(TunesmithError):
     """The request cannot be served."""
@@ -102,13 +104,15 @@ def answer(error: ApiError) -> JSONResponse:
 
 
 def _from_validation(error: RequestValidationError) -> ApiError:
-    """The first problem as OpenAI words it; all of them in the message."""
+    """The first problem as OpenAI words it; the message has the first ten."""
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return invalid("The body of the request is not valid JSON.", None)
     worded = [(_param(problem["loc"]), problem) for problem in problems]
     messages = [_wording(param, problem) for param, problem in worded]
-    return invalid(" ".join(dict.fromkeys(messages)), worded[0][0])
+    told = list(dict.fromkeys(messages))
+    more = [f"And {len(told) - _MOST_PROBLEMS} more."] if len(told) > _MOST_PROBLEMS else []
+    return invalid(" ".join([*told[:_MOST_PROBLEMS], *more]), worded[0][0])
 
 
 def _wording(param: str | None, problem: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from pydantic import Field
+
 from tunesmith.errors import EngineError
 from tunesmith.types.base import Value
 
@@ -12,9 +14,14 @@ __all__ = ["Guard", "require_guarded"]
 
 
 class Guard(Value):
-    """Whether requests need a key."""
+    """Whether requests need a key, how many answers may be under way or waiting, how many bytes a body and an
+    uploaded file may have.
+    """
 
     keys: bool = True
+    max_pending: int = Field(default=2_048, ge=1)
+    max_body_bytes: int = Field(default=32 << 20, ge=1)
+    max_upload_bytes: int = Field(default=513 << 20, ge=1)
 
 
 def require_guarded(guard: Guard, host: str) -> None:

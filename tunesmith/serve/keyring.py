@@ -47,6 +47,13 @@ class KeyRing:
             found = self._keys.get(digest)
         return found if found is not None and found.usable(int(time.time())) else None
 
+    async def known(self, identity: str) -> Key | None:
+        """The key with this id, as it is stored now; None when it was revoked or is the environment's."""
+        asked = time.monotonic()
+        if asked - self._read_at >= FRESH_SECONDS:
+            await self._read_after(asked)
+        return next((key for key in self._keys.values() if key.id == identity), None)
+
     def forget(self) -> None:
         """A key was changed here: read them again for the next request."""
         self._read_at = float("-inf")

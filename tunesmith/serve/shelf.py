@@ -10,6 +10,7 @@ from pathlib import Path
 from tunesmith.engine.engine import Engine
 from tunesmith.engine.parity import require_parity
 from tunesmith.errors import ModelError
+from tunesmith.serve.trail import note_release
 from tunesmith.store.values import read_value
 from tunesmith.types.parity import PARITY_FILE, ParityCertificate
 from tunesmith.types.release import Release
@@ -37,6 +38,7 @@ class AdapterShelf:
         Raises ModelError when the release's adapter is not what it claims to be, or this engine does not compute with
         it what was trained.
         """
+        note_release(release)
         if release is None:
             yield None
             return

@@ -19,6 +19,7 @@ from tunesmith.errors import EngineError
 from tunesmith.release.registry import Registry
 from tunesmith.serve.app import create_app
 from tunesmith.serve.catalogue import BaseIdentity, Catalogue
+from tunesmith.serve.connection import TimedProtocol
 from tunesmith.serve.guard import Guard, require_guarded
 from tunesmith.serve.platform import Platform
 from tunesmith.serve.service import Service
@@ -110,6 +111,7 @@ class _Server(uvicorn.Server):
 def _config(service: Service, options: ServeOptions) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(service, options),
+        http=TimedProtocol,
         log_config=None,
         access_log=False,
         lifespan="on",

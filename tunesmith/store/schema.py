@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from tunesmith.store import (
+    audit,
     batches,
     evals,
     files,
@@ -22,6 +23,7 @@ from tunesmith.store.database import Tables
 __all__ = ["DECLARED_BY", "create"]
 
 DECLARED_BY = (
+    audit,
     batches,
     evals,
     files,

@@ -11,7 +11,7 @@ import pytest
 DOCS = Path(__file__).parents[3] / "docs" / "api"
 
 
-@pytest.mark.parametrize("name", ["fine_tuning", "graders", "embeddings", "moderations", "evals", "webhooks"])
+@pytest.mark.parametrize("name", ["access", "fine_tuning", "graders", "embeddings", "moderations", "evals", "webhooks"])
 def test_the_example_runs(client: openai.OpenAI, name: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{name}.md").read_text(), re.DOTALL)
     assert blocks

@@ -1,4 +1,4 @@
-"""What GET /v1/models answers."""
+"""What /v1/models answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from tunesmith.types.base import Value
 
-__all__ = ["Model", "ModelList"]
+__all__ = ["Model", "ModelDeleted", "ModelList"]
 
 
 class Model(Value):
@@ -24,3 +24,11 @@ class ModelList(Value):
 
     object: Literal["list"] = "list"
     data: tuple[Model, ...]
+
+
+class ModelDeleted(Value):
+    """The model is gone."""
+
+    id: str
+    object: Literal["model"] = "model"
+    deleted: Literal[True] = True

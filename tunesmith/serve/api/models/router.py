@@ -1,11 +1,11 @@
-"""GET /v1/models and GET /v1/models/{id}."""
+"""GET /v1/models; GET and DELETE /v1/models/{id}."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from tunesmith.serve.api.models.handler import list_models, retrieve_model
-from tunesmith.serve.api.models.protocol import Model, ModelList
+from tunesmith.serve.api.models.handler import delete_model, list_models, retrieve_model
+from tunesmith.serve.api.models.protocol import Model, ModelDeleted, ModelList
 from tunesmith.serve.caller import Asking
 from tunesmith.serve.service import Service
 
@@ -24,5 +24,9 @@ def build_router(service: Service) -> APIRouter:
     @router.get("/{model:path}")
     async def model(model: str, caller: Asking) -> Model:
         return await retrieve_model(service, caller, model)
+
+    @router.delete("/{model:path}")
+    async def deleted(model: str, caller: Asking) -> ModelDeleted:
+        return await delete_model(service, caller, model)
 
     return router
