@@ -15,6 +15,6 @@ def test_kills_lose_nothing(tiny_base: Path, tmp_path: Path, database_url: str) 
     database = None if database_url.startswith("sqlite") else database_url
     scene = Drill(tmp_path / "home", tiny_base, database)
     with scene.serving():
-        report = drill(scene, kills=5, seed=11, say=print)
+        report = drill(scene, kills=5, seed=32, say=print)
     assert sum(report.kills.values()) == 5
     assert report.different == []
