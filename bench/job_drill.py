@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,14 +31,14 @@ import psutil
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.base import digest_files
 
-__all__ = ["Drill", "Report", "drill"]
+__all__ = ["Drill", "Report", "drill", "main"]
 
 KEY = "sk-tunesmith-of-the-drill"
 TARGETS = ("server", "worker", "trainer")
 LONGEST_PAUSE_SECONDS = 14.0
 END_SECONDS = 600.0
 ROWS = 16
-METHOD = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 12, "batch_size": 2}}}
+METHOD: Mapping[str, Any] = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 12, "batch_size": 2}}}
 
 
 class Report(NamedTuple):

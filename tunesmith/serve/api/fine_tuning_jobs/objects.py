@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tunesmith.jobs.order import estimated_finish, position
@@ -11,7 +11,11 @@ from tunesmith.types.jobs import Integration, Job, JobCheckpoint, JobEvent
 
 __all__ = ["checkpoint_object", "event_object", "job_object"]
 
-_OWN_NUMBERS = {"supervised": (), "dpo": ("beta",), "reinforcement": ("compute_multiplier",)}
+_OWN_NUMBERS: Mapping[str, tuple[str, ...]] = {
+    "supervised": (),
+    "dpo": ("beta",),
+    "reinforcement": ("compute_multiplier",),
+}
 _NUMBERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 

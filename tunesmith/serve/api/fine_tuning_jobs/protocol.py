@@ -12,12 +12,15 @@ from tunesmith.types.jobs import JobError, JobStatus
 __all__ = [
     "Checkpoint",
     "CreateJob",
+    "Dpo",
     "DpoBody",
     "Event",
     "IntegrationBody",
     "JobObject",
     "MethodBody",
+    "Reinforcement",
     "ReinforcementBody",
+    "Supervised",
     "SupervisedBody",
     "Wandb",
 ]
