@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -164,6 +165,33 @@ def test_a_worker_that_stops_gives_the_batch_back_and_the_next_goes_on(platform:
     assert [line["custom_id"] for line in output(platform, done.output_file_id)] == [str(n) for n in range(1, 11)]
     stored_first = first.answered.total() + second.answered.total()
     assert stored_first <= 12  # at most the two that were answered and not stored when the first stopped
+
+
+def test_an_answer_that_is_being_stored_when_the_batch_is_cancelled_is_in_its_file(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing, store = threading.Event(), platform.batches.add_result
+
+    def slowly(*arguments: Any) -> None:
+        storing.set()
+        time.sleep(0.5)  # longer than the worker needs to see that the batch is cancelled
+        store(*arguments)
+
+    def cancelled(batch: Batch) -> Batch:
+        return batch.model_copy(update={"status": "cancelling", "cancelling_at": 1})
+
+    async def run() -> None:
+        begin(platform, [f"n{number}" for number in range(10)])
+        async with work(platform, Endpoint()):
+            await until(storing.is_set)
+            platform.batches.change("ours", "batch_1", cancelled)
+            await until(ended(platform))
+
+    monkeypatch.setattr(platform.batches, "add_result", slowly)
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert done.status == "cancelled"
+    assert len(output(platform, done.output_file_id)) == done.counts.completed > 0
 
 
 def test_two_workers_do_not_take_the_same_batch(platform: Platform) -> None:

@@ -32,6 +32,7 @@ def test_a_paused_job_frees_the_machine_and_goes_on_at_its_step(server: Running,
     paused, whole = (
         client.fine_tuning.jobs.create(model="base", training_file=file, method=LONG, seed=1).id for _ in range(2)
     )
+    wait_for(client, paused, "running")
     waiting = wait_for(client, whole, "queued")
     assert waiting.queue_position == 1
     wait_for(client, paused, lambda _: begun(client, paused))

@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
@@ -191,7 +192,7 @@ class _Work:
                     if request is None:
                         return
                     result = await answer(client, self._batch.endpoint, request)
-                    await asyncio.to_thread(self._store.add_result, self._batch, result)
+                    await _to_the_end(partial(self._store.add_result, self._batch, result))
 
         tasks = {asyncio.create_task(answer_some()) for _ in range(self._pace.requests)}
         try:
@@ -256,6 +257,18 @@ class _Work:
 
     def _now(self) -> int:
         return int(self._pace.clock())
+
+
+async def _to_the_end(work: Callable[[], None]) -> None:
+    """Do `work` in a thread and wait for it, also when this task is cancelled: the thread goes on then, and what it
+    stores must not come after the file of answers was written.
+    """
+    doing = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
 
 
 async def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
