@@ -31,7 +31,7 @@ QUICK = Pace(batches=1, requests=2, look=0.02, renew=0.02, lease=8)
 
 
 class Endpoint:
-    """Answers each question with its name; waits while the gate is closed; counts what it was asked."""
+    """Answers each question with its name; waits while the gate is closed (after `closes_after` answers); counts."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
@@ -40,6 +40,7 @@ class Endpoint:
         self.gate = asyncio.Event()
         self.gate.set()
         self.busy_for = 0
+        self.closes_after: int | None = None
         self.app = FastAPI()
         failures.install(self.app)
 
@@ -55,6 +56,8 @@ class Endpoint:
                 raise RuntimeError("wires crossed")
             await self.gate.wait()
             self.answered[name] += 1
+            if self.answered.total() == self.closes_after:
+                self.gate.clear()
             return JSONResponse({"name": name, "usage": {"prompt_tokens": 2, "total_tokens": 2}})
 
 
@@ -227,10 +230,10 @@ def test_what_is_not_answered_in_time_is_an_error_that_says_so(platform: Platfor
 
     async def run() -> None:
         endpoint = Endpoint()
+        endpoint.closes_after = 1
         begin(platform, ["a", "b", "c", "d"], expires_at=2000)
         async with work(platform, endpoint, QUICK._replace(clock=lambda: now[0], requests=1)):
             await until(lambda: platform.batches.get("ours", "batch_1").counts.completed >= 1)
-            endpoint.gate.clear()
             now[0] = 2000.0
             await until(ended(platform))
 

@@ -263,12 +263,15 @@ async def _to_the_end(work: Callable[[], None]) -> None:
     """Do `work` in a thread and wait for it, also when this task is cancelled: the thread goes on then, and what it
     stores must not come after the file of answers was written.
     """
-    doing = asyncio.create_task(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        await asyncio.wait({doing})
-        raise
+    doing, stopped = asyncio.create_task(asyncio.to_thread(work)), None
+    while not doing.done():  # a task may be cancelled more than once
+        try:
+            await asyncio.wait({doing})
+        except asyncio.CancelledError as error:
+            stopped = error
+    doing.result()
+    if stopped is not None:
+        raise stopped
 
 
 async def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
