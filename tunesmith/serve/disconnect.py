@@ -8,10 +8,13 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["EventStream", "while_connected"]
+__all__ = ["EventStream", "answer_or_gone", "while_connected"]
+
+# What nginx logs for a client that went away; nobody receives it.
+_CLIENT_CLOSED_REQUEST = 499
 
 Result = TypeVar("Result")
 
@@ -29,6 +32,14 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -
         task.cancel()
         watcher.cancel()
         await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def answer_or_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result | Response:
+    """The result of `work`, or an empty answer that nobody receives when the client goes away first."""
+    try:
+        return await while_connected(receive, work)
+    except ClientDisconnect:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 class EventStream(StreamingResponse):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
 from tunesmith.serve.api.chat_completions.handler import complete, stream
 from tunesmith.serve.api.chat_completions.objects import ChatCompletion
 from tunesmith.serve.api.chat_completions.protocol import ChatRequest
 from tunesmith.serve.caller import Asking
-from tunesmith.serve.disconnect import EventStream, while_connected
+from tunesmith.serve.disconnect import EventStream, answer_or_gone
 from tunesmith.serve.service import Service
 
 __all__ = ["build_router"]
-
-# What nginx logs for a client that went away; nobody receives it.
-_CLIENT_CLOSED_REQUEST = 499
 
 
 def build_router(service: Service) -> APIRouter:
@@ -26,9 +22,6 @@ def build_router(service: Service) -> APIRouter:
     async def chat_completions(body: ChatRequest, request: Request, caller: Asking) -> ChatCompletion | Response:
         if body.stream:
             return EventStream(await stream(service, body, caller.project))
-        try:
-            return await while_connected(request.receive, complete(service, body, caller.project))
-        except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        return await answer_or_gone(request.receive, complete(service, body, caller.project))
 
     return router
