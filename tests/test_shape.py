@@ -17,12 +17,6 @@ MUTABLE_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.Se
 READ_ONLY = ("Mapping[", "Sequence[", "Set[")  # the type checker refuses to change these
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-
-
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
 
 def functions(tree: ast.AST) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
@@ -85,66 +79,99 @@ def test_there_is_something_to_check():
     assert len(FILES) > 30
 
 
-@every_file
-def test_files_are_short(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= FILE_LINES, f"{lines} lines, allowed {FILE_LINES}: split it by noun"
+def length(text: str) -> Iterator[str]:
+    lines = len(text.splitlines())
+    if lines > FILE_LINES:
+        yield f"{lines} lines, allowed {FILE_LINES}: split it by noun"
 
 
-@every_file
-def test_functions_are_short(path):
-    long = {
-        f"{function.name}:{function.lineno}": function.end_lineno - function.lineno + 1
-        for function in functions(parse(path))
-        if function.end_lineno - function.lineno + 1 > FUNCTION_LINES
-    }
-    assert not long, f"longer than {FUNCTION_LINES} lines: {long}"
+def size_of_functions(tree: ast.Module) -> Iterator[str]:
+    for function in functions(tree):
+        lines = function.end_lineno - function.lineno + 1
+        if lines > FUNCTION_LINES:
+            yield f"{function.name}:{function.lineno} has {lines} lines, allowed {FUNCTION_LINES}"
+        wide = len(parameters(function))
+        if wide > PARAMETERS:
+            yield (
+                f"{function.name}:{function.lineno} has {wide} parameters, allowed {PARAMETERS}: "
+                "group those that travel together in a value"
+            )
 
 
-@every_file
-def test_functions_take_few_parameters(path):
-    wide = {
-        f"{function.name}:{function.lineno}": len(parameters(function))
-        for function in functions(parse(path))
-        if len(parameters(function)) > PARAMETERS
-    }
-    assert not wide, f"more than {PARAMETERS} parameters: {wide}; group those that travel together in a value"
-
-
-@every_file
-def test_modules_are_named_after_one_thing(path):
-    assert path.stem not in ATTICS
-
-
-@every_file
-def test_modules_hold_no_mutable_state(path):
-    tree = parse(path)
+def mutable_state(tree: ast.Module) -> Iterator[str]:
     found = [f"{name}:{line}" for name, value, line in assigned(tree) if name != "__all__" and is_mutable(value)]
     found += [f"global:{node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Global)]
-    assert not found, f"make it a tuple or frozenset, annotate it as Mapping[...], or pass it in: {found}"
+    if found:
+        yield f"mutable state; make it a tuple or frozenset, annotate it as Mapping[...], or pass it in: {found}"
 
 
-@every_file
-def test_all_names_exactly_what_is_public(path):
-    tree = parse(path)
+def exports(tree: ast.Module) -> Iterator[str]:
+    """`__all__` names exactly what is public."""
     names = exported(tree)
-    assert names is not None, "__all__ is missing"
+    if names is None:
+        yield "__all__ is missing"
+        return
     functions_and_classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef | Function)}
     defined = functions_and_classes | {name for name, _, _ in assigned(tree)}
     public = {name for name in functions_and_classes if not name.startswith("_")}
-    assert public <= set(names), f"defined but not exported (rename with _ or export): {sorted(public - set(names))}"
-    assert set(names) <= defined | imported(tree), f"exported but absent: {sorted(set(names) - defined)}"
+    if not public <= set(names):
+        yield f"defined but not exported (rename with _ or export): {sorted(public - set(names))}"
+    if not set(names) <= defined | imported(tree):
+        yield f"exported but absent: {sorted(set(names) - defined)}"
 
 
-@every_file
-def test_annotations_are_lazy(path):
-    imports = [node for node in parse(path).body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-    assert [alias.name for node in imports for alias in node.names] == ["annotations"]
+def annotations(tree: ast.Module) -> Iterator[str]:
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    if [alias.name for node in imports for alias in node.names] != ["annotations"]:
+        yield "annotations are not lazy: from __future__ import annotations"
 
 
-@every_file
-def test_public_things_have_docstrings(path):
-    tree = parse(path)
-    assert ast.get_docstring(tree), "the module has no docstring"
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    if not ast.get_docstring(tree):
+        yield "the module has no docstring"
     bare = [name for name, node in public_things(tree) if not ast.get_docstring(node)]
-    assert not bare, f"without docstring: {bare}"
+    if bare:
+        yield f"without docstring: {bare}"
+
+
+RULES = (size_of_functions, mutable_state, exports, annotations, docstrings)
+
+
+def problems(path: Path) -> list[str]:
+    """Everything that is wrong with the shape of a file, which is read and parsed once."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    attic = [f"{path.stem} says nothing: name the module after one thing"] if path.stem in ATTICS else []
+    return [*attic, *length(text), *(problem for rule in RULES for problem in rule(tree))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_has_the_shape_of_the_others(path):
+    assert problems(path) == []
+
+
+SHAPELESS = {
+    "a long file": ("x = 1\n" * (FILE_LINES + 1), "301 lines, allowed 300"),
+    "a long function": ("def f():\n" + "    1\n" * FUNCTION_LINES, "f:1 has 61 lines, allowed 60"),
+    "a wide function": ("def f(a, b, c, d, *, e, g, h): ...", "f:1 has 7 parameters, allowed 6"),
+    "a list of the module": ("rows = []", "mutable state"),
+    "a call of the module": ("rows = dict()", "mutable state"),
+    "a global": ("def _f():\n    global g", "mutable state"),
+    "no list of exports": ("x = 1", "__all__ is missing"),
+    "not exported": ('__all__ = ["f"]\ndef f(): ...\ndef g(): ...', "not exported (rename with _ or export): ['g']"),
+    "exported but absent": ('__all__ = ["f"]', "exported but absent: ['f']"),
+    "eager annotations": ("import os", "annotations are not lazy"),
+    "no docstring of the module": ("x = 1", "the module has no docstring"),
+    "no docstring of a method": ('class A:\n    """A."""\n    def b(self): ...', "without docstring: ['A.b']"),
+}
+
+
+@pytest.mark.parametrize(("text", "complaint"), SHAPELESS.values(), ids=SHAPELESS)
+def test_what_has_another_shape_is_named(text, complaint, tmp_path):
+    (tmp_path / "thing.py").write_text(text, encoding="utf-8")
+    assert any(complaint in problem for problem in problems(tmp_path / "thing.py"))
+
+
+def test_an_attic_is_named(tmp_path):
+    (tmp_path / "utils.py").write_text("", encoding="utf-8")
+    assert problems(tmp_path / "utils.py")[0].startswith("utils says nothing")

@@ -17,7 +17,7 @@ from tunesmith.recipes import load_recipe
 from tunesmith.types.recipe import TrainSpec
 from tunesmith.types.tuning import GridPoint
 
-__all__ = ["load_grid"]
+__all__ = ["load_grid", "values_of"]
 
 _OPTION = "--grid"
 
@@ -92,6 +92,11 @@ def _split(text: str) -> Iterator[str]:
         return
     for item in node.value:
         yield text[item.start_mark.index - 1 : item.end_mark.index - 1]
+
+
+def values_of(text: str) -> list[Any]:
+    """The values in `text`, divided at commas outside of brackets and quotes; none when it is not YAML."""
+    return [_value(each) for each in _split(text)]
 
 
 def _value(text: str) -> Any:

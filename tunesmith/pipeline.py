@@ -14,29 +14,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunesmith.engine.backend import start_engine
 from tunesmith.errors import Problem, RecipeError
 from tunesmith.evaluate.cache import evaluation_digest, read_report, write_report
-from tunesmith.evaluate.metric import directions
 from tunesmith.evaluate.report.facts import ReportFacts
 from tunesmith.evaluate.report.write import write
 from tunesmith.evaluate.stage import EvaluationInput, contestants_of
-from tunesmith.evaluate.stage import evaluate as evaluate_stage
 from tunesmith.gate.stage import judge
-from tunesmith.gate.stage import problems as gate_problems
 from tunesmith.grade.grader import load_grader
-from tunesmith.models.device import resolve_device
+from tunesmith.judging import facts_of, narrowed, refuse_unjudgeable, settle
+from tunesmith.measurement import Measured, computed_in, measure, measuring_engine, suites_of
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import BaseFiles, resolve_base, resolve_precision
+from tunesmith.models.weights import resolve_base
 from tunesmith.parity import Subject, certify
 from tunesmith.prepare.reported import prepare_and_report
 from tunesmith.prepare.workers import Workers
 from tunesmith.progress import Progress, Quiet
 from tunesmith.recipes import effective, track, unread
+from tunesmith.release.evidence import FACTS_FILE, RECIPE_FILE
 from tunesmith.release.stage import ADAPTER_FOLDER
 from tunesmith.release.stage import release as release_stage
+from tunesmith.release.waivers import WaiverWish
 from tunesmith.settings import Settings
 from tunesmith.store.datasets import StoredDataset
+from tunesmith.store.values import write_value
 from tunesmith.train.finish import TrainingInput
 from tunesmith.train.grid import require_sound, train_grid
 from tunesmith.train.metrics import METRICS_FILE
@@ -49,7 +49,7 @@ from tunesmith.training_tools import training_tools
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import DatasetManifest
 from tunesmith.types.decision import Decision
-from tunesmith.types.recipe import EvaluateSpec, PluginSpec, Recipe
+from tunesmith.types.recipe import PluginSpec, Recipe
 from tunesmith.types.release import Release
 from tunesmith.types.report import EvaluationReport
 from tunesmith.types.run import RunRecord
@@ -57,9 +57,7 @@ from tunesmith.types.tuning import GridPoint, TuneReport
 
 __all__ = ["Outcome", "evaluate", "gate", "joined", "prepare", "release", "run", "train", "tune"]
 
-RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"
-DECISION_FILE = "decision.json"
 
 Spec = TypeVar("Spec", bound=Value)
 Result = TypeVar("Result")
@@ -92,7 +90,7 @@ def train(recipe: Recipe, folder: Path, settings: Settings, progress: Progress, 
 
     With a `team`, all its processes call this.
     """
-    _refuse_unjudgeable(recipe)
+    refuse_unjudgeable(recipe, folder)
     team = team or Alone()
     given = team.leader_first(lambda: _training_input(recipe, folder, settings, progress))
     return _train(recipe, given._replace(team=team), progress)
@@ -105,7 +103,7 @@ def tune(points: Sequence[GridPoint], folder: Path, settings: Settings, progress
     fails later is reported with the others.
     """
     recipe = points[0].recipe
-    _refuse_unjudgeable(recipe)
+    refuse_unjudgeable(recipe, folder)
     given = _training_input(recipe, folder, settings, progress)
     require_sound(points, given)
 
@@ -129,41 +127,52 @@ def _train(recipe: Recipe, given: TrainingInput, progress: Progress) -> RunRecor
 
 def evaluate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> EvaluationReport:
     """All contestants of `recipe` measured on the same held-out rows, through the engine that serves."""
+    spec = track(recipe.evaluate)
+    suites = suites_of(spec, folder)
     dataset = prepare(recipe, folder, settings, progress)
     _require_split(recipe, dataset)
     record = train(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
-    spec = track(recipe.evaluate)
     subject = EvaluationInput(
         contestants=contestants_of(spec, recipe.model.base, record.adapter_digest),
         examples=tuple(example for example in dataset.examples(recipe.evaluate.split) if example.wanted),
         labels=dataset.manifest.labels,
         dataset_digest=dataset.manifest.digest,
+        suites=suites,
+        system_prompt=dataset.manifest.system_prompt,
     )
     digest = evaluation_digest(
         recipe.evaluate,
         subject,
         base_digest=base.digest,
         template_digest=record.template_digest,
-        precision=_computed_in(recipe.train.device),
+        precision=computed_in(recipe.train.device),
     )
     place = Path(record.path) / EVALUATION_FOLDER
     known = read_report(place, digest)
     if known is not None:
         progress.say("reusing the evaluation of this run")
         return known
-    report = asyncio.run(_measure(spec, base, record, subject, progress, recipe.train.device))
+    measured = Measured(base, record, recipe.train.device, settings.home)
+    report = asyncio.run(measure(spec, measured, subject, progress))
+    _refuse_unread("evaluate", spec)
     write_report(report, place, digest)
     return report
 
 
-def gate(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> Decision:
-    """The verdicts of all gate rules of `recipe`; written beside the run."""
+def gate(
+    recipe: Recipe, folder: Path, settings: Settings, progress: Progress, waive: WaiverWish | None = None
+) -> Decision:
+    """The verdicts of all gate rules of `recipe` with the waivers that stand; written beside the run with the facts
+    that were judged. `waive` signs one more.
+    """
     report = evaluate(recipe, folder, settings, progress)
-    record = train(recipe, folder, settings, progress)
-    decision = _every_option_applied("gate", recipe.gate, lambda spec: judge(spec, report))
-    (Path(record.path) / DECISION_FILE).write_text(decision.model_dump_json(indent=2))
-    return decision
+    quiet = Quiet(progress)
+    record, dataset = train(recipe, folder, settings, progress), prepare(recipe, folder, settings, quiet)
+    facts = facts_of(record, dataset, report)
+    write_value(Path(record.path) / FACTS_FILE, facts)
+    decision = _every_option_applied("gate", recipe.gate, lambda spec: judge(spec, report, facts, narrowed))
+    return settle(decision, Path(record.path), settings.home, waive, progress)
 
 
 def release(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> Release:
@@ -198,7 +207,10 @@ def _certify(
     device = recipe.train.device
     server = PluginSpec.model_validate({"name": "embedded", "device": device})
     certify(
-        subject, recipe.train, {"evaluator": _engine(recipe.evaluate.concurrency, device), "server": server}, progress
+        subject,
+        recipe.train,
+        {"evaluator": measuring_engine(recipe.evaluate.concurrency, device), "server": server},
+        progress,
     )
 
 
@@ -206,32 +218,6 @@ def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: 
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
     return TrainingInput(recipe.name, base, dataset, settings.home, training_tools(base))
-
-
-async def _measure(
-    spec: EvaluateSpec, base: BaseFiles, record: RunRecord, subject: EvaluationInput, progress: Progress, device: str
-) -> EvaluationReport:
-    progress.say(f"starting the engine in {_computed_in(device)}")
-    engine = start_engine(_engine(spec.concurrency, device), base.path)
-    try:
-        await engine.load_adapter(record.adapter_digest, Path(record.path) / ADAPTER_FOLDER)
-        report = await evaluate_stage(spec, subject, engine=engine, renderer=Renderer(base.path), progress=progress)
-        _refuse_unread("evaluate", spec)
-        return report
-    finally:
-        await engine.close()
-
-
-def _computed_in(device: str) -> str:
-    """The engine's precision on `device`, and the kind of device where it is not the processor: both change sums."""
-    place = resolve_device(device)
-    return resolve_precision("auto", place) + ("" if place.type == "cpu" else f" on {place.type}")
-
-
-def _engine(concurrency: int, device: str) -> PluginSpec:
-    """The engine that serves, with room to keep a row's prompt until its reference is scored."""
-    options = {"device": device, "max_running": concurrency, "kv_tokens": 24576, "prefix_tokens": 12288}
-    return PluginSpec.model_validate({"name": "embedded", **options})
 
 
 def _every_option_applied(stage: str, spec: Spec, work: Callable[[Spec], Result]) -> Result:
@@ -247,13 +233,6 @@ def _refuse_unread(stage: str, spec: Value) -> None:
     if ignored:
         problems = [Problem("was accepted but not applied", field=f"{stage}.{name}") for name in ignored]
         raise RecipeError(problems, message="Options of the recipe had no effect; the run is refused.")
-
-
-def _refuse_unjudgeable(recipe: Recipe) -> None:
-    """Gate rules are checked against what will be measured before any weight is loaded."""
-    problems = gate_problems(recipe.gate, recipe.evaluate, directions(recipe.evaluate.metrics))
-    if problems:
-        raise RecipeError(problems)
 
 
 def _require_split(recipe: Recipe, dataset: StoredDataset) -> None:

@@ -7,26 +7,39 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tunesmith import plugins
-from tunesmith.documents import Document, Place, kind_of, plain, read_document
+from tunesmith.documents import Document, Place, choices, plain, read_document, validate
 from tunesmith.errors import NotFound, Problem, RecipeError, nearest
-from tunesmith.types.base import Value
-from tunesmith.types.recipe import EvaluateSpec, Recipe
+from tunesmith.model_files import place_base, read_template
+from tunesmith.types.recipe import EvaluateSpec, GateSpec, Recipe
 from tunesmith.types.tracked import track, unread
 
-__all__ = ["PLUGIN_PLACES", "effective", "load_recipe", "track", "unread"]
+__all__ = [
+    "PLUGIN_PLACES",
+    "SUITES",
+    "check_recipe",
+    "effective",
+    "load_recipe",
+    "load_rules",
+    "suite_choices",
+    "suite_file",
+    "suite_names",
+    "track",
+    "unread",
+]
 
-# Where a recipe names a plugin: as a mapping {name, options}; metrics and formats by the name alone. `*` is any item.
+METRICS = "tunesmith.evaluate.metrics"
+# Where a recipe names a plugin: as a mapping {name, options}; formats by the name alone, metrics in either way, with a
+# label as well. `*` is any item.
 PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
     {
         ("train", "method"): "tunesmith.models.methods",
@@ -34,37 +47,104 @@ PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
         ("train", "grader"): "tunesmith.grade.graders",
         ("train", "trackers", "*"): "tunesmith.train.trackers",
         ("gate", "rules", "*"): "tunesmith.gate.rules",
-        ("evaluate", "metrics", "*"): "tunesmith.evaluate.metrics",
+        ("evaluate", "metrics", "*"): METRICS,
         ("prepare", "steps", "*"): "tunesmith.prepare.steps",
         ("prepare", "sources", "*", "format"): "tunesmith.prepare.formats",
     }
 )
+SUITES = Path(__file__).parent / "evaluate" / "suites"
+"""The suites that Tunesmith ships."""
 _NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
 
 
-def load_recipe(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> Recipe:
+def load_recipe(
+    path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES, say: Callable[[str], None] | None = None
+) -> Recipe:
     """The checked recipe at `path`, with every default and every plugin's default options filled in.
 
     `overrides` maps dotted fields to YAML values, for example `{"train.epochs": "3"}`; they replace what the file says.
-    Source paths stay as written: relative to the recipe's folder.
+    Source paths stay as written: relative to the recipe's folder. A base model that is a folder there becomes its whole
+    path, since servers look for it later, from elsewhere; `say` is told when the current folder has one of that name.
 
     Raises RecipeError carrying all problems found: syntax, unknown or missing fields, bad values, plugins and their
     options, and files that do not exist.
     """
     document = read_document(path)
-    override_problems = [
-        problem for field, text in overrides.items() if (problem := _override(document, field, text)) is not None
-    ]
-    recipe, problems = _validate(Recipe, document.data, (), document)
+    problems = _overridden(document, overrides)
+    filled, found = _checked(document, path.parent)
+    found += place_base(filled, path.parent, document, say)
+    _refuse([*problems, *found], f"recipe {path}")
+    return Recipe.model_validate(filled)
+
+
+def check_recipe(document: Document, folder: Path | None) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe in `document` with all defaults, its paths relative to `folder`; or None and all problems, by line.
+
+    Without a folder (a recipe whose files lie elsewhere) no file is looked for, and no template's file is read.
+    """
+    filled, problems = _checked(document, folder)
+    return (None, sorted(problems, key=_line)) if problems else (Recipe.model_validate(filled), [])
+
+
+def suite_choices(written: str, folder: Path) -> str:
+    """What `written` may have meant: a YAML file in `folder`, or a suite that Tunesmith ships."""
+    return choices(written, [*sorted(item.name for item in folder.glob("*.y*ml")), *suite_names()])
+
+
+def load_rules(path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES) -> GateSpec:
+    """The gate rules of the recipe at `path`, or of a file that holds nothing but `rules: [...]`.
+
+    Raises RecipeError as `load_recipe` does.
+    """
+    document = read_document(path, "recipe or file of rules", "rules")
+    if "rules" not in document.data:
+        return load_recipe(path, overrides).gate
+    problems = _overridden(document, overrides)
+    spec, found = validate(GateSpec, document.data, (), document)
+    if spec and not spec.rules:
+        found = [document.problem(("rules",), "there is no rule to judge by", "write one, or leave no gate")]
+    data = spec.model_dump(mode="json") if spec else document.data
+    filled, plugin_problems = _check_plugins(data, document, {("rules", "*"): PLUGIN_PLACES["gate", "rules", "*"]})
+    _refuse([*problems, *found, *plugin_problems], f"file of rules {path}")
+    return GateSpec.model_validate(filled)
+
+
+def _overridden(document: Document, overrides: Mapping[str, str]) -> list[Problem]:
+    """Set the fields in the document; what is wrong with those that cannot be set."""
+    found = (_override(document, field, text) for field, text in overrides.items())
+    return [problem for problem in found if problem is not None]
+
+
+def _refuse(problems: Sequence[Problem], what: str) -> None:
+    if problems:
+        ordered = sorted(problems, key=_line)
+        count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+        raise RecipeError(ordered, message=f"The {what} has {count}:")
+
+
+def _line(problem: Problem) -> int:
+    return problem.line or 0
+
+
+def _checked(document: Document, folder: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+    """The data of a recipe with all defaults, and everything that is wrong with it."""
+    recipe, problems = validate(Recipe, document.data, (), document)
     data = recipe.model_dump(mode="json") if recipe else document.data
     filled, plugin_problems = _check_plugins(data, document)
-    problems = override_problems + problems + plugin_problems + list(_check_files(data, path.parent, document))
-    problems += list(_check_rules(filled, document)) + _read_template(filled, path.parent, document)
-    if problems:
-        ordered = sorted(problems, key=lambda problem: problem.line or 0)
-        count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
-        raise RecipeError(ordered, message=f"The recipe {path} has {count}:")
-    return Recipe.model_validate(filled)
+    problems += plugin_problems + (list(_check_files(data, folder, document)) if folder else [])
+    problems += list(_check_rules(filled, folder, document))
+    return filled, problems + (read_template(filled, folder, document) if folder else [])
+
+
+def suite_names() -> tuple[str, ...]:
+    """The suites that Tunesmith ships, by name."""
+    return tuple(sorted(path.stem for path in SUITES.glob("*.yaml")))
+
+
+def suite_file(written: str, folder: Path) -> Path:
+    """The file of the suite that somebody names: a path relative to `folder`, or the name of a shipped suite."""
+    shipped = SUITES / f"{written}.yaml"
+    return shipped if written in suite_names() else folder / written
 
 
 def effective(recipe: Recipe) -> str:
@@ -109,69 +189,13 @@ def _fresh(place: Place) -> dict[str, Any]:
     return {} if default is None else {"name": default.name}
 
 
-def _validate(model: type[Value], data: object, place: Place, document: Document) -> tuple[Any | None, list[Problem]]:
-    """`data` as `model`, or None and the problems. Strict: `epochs: "3"` and `epochs: true` are refused."""
-    try:
-        return model.model_validate_json(json.dumps(data), strict=True), []
-    except ValidationError as error:
-        details = [dict(detail) for detail in error.errors()]
-        return None, [_problem_of(each, model, place, document) for each in details if not _follows(each, details)]
-
-
-def _follows(detail: dict[str, Any], others: list[dict[str, Any]]) -> bool:
-    """Whether a list counts as too short only because its items are wrong, which is said already."""
-    here: Place = detail["loc"]
-    inside = (other["loc"] for other in others if len(other["loc"]) > len(here))
-    return detail["type"] == "too_short" and any(place[: len(here)] == here for place in inside)
-
-
-def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, document: Document) -> Problem:
-    """One pydantic error in the words of a recipe's author."""
-    location: Place = detail["loc"]
-    value, kind, context = detail["input"], detail["type"], detail.get("ctx", {})
-    here = (*place, *location)
-    if kind == "extra_forbidden":
-        owner = _model_at(model, location[:-1])
-        return document.problem(here, "there is no such field", _choices(str(location[-1]), owner.model_fields))
-    if kind == "missing":
-        return document.problem(here, "is missing", "add it")
-    if kind == "literal_error":
-        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
-        return document.problem(here, f"{value!r} is not allowed", _choices(str(value), allowed))
-    if kind == "string_pattern_mismatch":
-        fix = "use lower-case letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit"
-        return document.problem(here, f"{value!r} is not allowed", fix)
-    if kind == "value_error":
-        return document.problem(here, str(context["error"]))
-    if kind == "too_short":
-        least = context["min_length"]
-        return document.problem(here, f"needs at least {least} {'entry' if least == 1 else 'entries'}", "add one")
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    shown = f"found {kind_of(value)}" if isinstance(value, dict | list) else f"found {json.dumps(value)}"
-    return document.problem(here, f"{message.removeprefix('input ')}, {shown}")
-
-
-def _model_at(model: type[BaseModel], location: Place) -> type[BaseModel]:
-    """The model that the fields at `location` belong to."""
-    for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            candidates = [annotation, *get_args(annotation)]
-            model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model)
-    return model
-
-
-def _choices(word: str, allowed: Any) -> str:
-    close = nearest(word, allowed)
-    listed = f"allowed: {', '.join(allowed)}" if allowed else "it takes no options"
-    return f"did you mean {close!r}? {listed}" if close else listed
-
-
-def _check_plugins(data: dict[str, Any], document: Document) -> tuple[dict[str, Any], list[Problem]]:
+def _check_plugins(
+    data: dict[str, Any], document: Document, places: Mapping[Place, str] = PLUGIN_PLACES
+) -> tuple[dict[str, Any], list[Problem]]:
     """`data` with the plugins' default options filled in, and what is wrong with the plugins it names."""
     filled = json.loads(json.dumps(data))
     problems: list[Problem] = []
-    for pattern, folder in PLUGIN_PLACES.items():
+    for pattern, folder in places.items():
         for place, owner, key in list(_find(filled, pattern, ())):
             chosen = owner[key]
             name = chosen.get("name") if isinstance(chosen, dict) else chosen
@@ -181,15 +205,15 @@ def _check_plugins(data: dict[str, Any], document: Document) -> tuple[dict[str, 
                 plugin = plugins.load(folder, name)
             except NotFound:
                 field = (*place, "name") if isinstance(chosen, dict) else place
-                problems.append(
-                    document.problem(field, f"{name!r} is not known", _choices(name, plugins.names(folder)))
-                )
+                problems.append(document.problem(field, f"{name!r} is not known", choices(name, plugins.names(folder))))
                 continue
             if isinstance(chosen, dict):
-                options = {option: value for option, value in chosen.items() if option != "name"}
-                checked, found = _validate(plugin, options, place, document)
+                ours = {"name", "label"} if folder == METRICS else {"name"}
+                options = {option: value for option, value in chosen.items() if option not in ours}
+                checked, found = validate(plugin, options, place, document)
                 problems += found
-                owner[key] = {"name": name, **(checked.model_dump(mode="json") if checked else options)}
+                own = {field: chosen[field] for field in ours if field in chosen}
+                owner[key] = {**own, **(checked.model_dump(mode="json") if checked else options)}
     return filled, problems
 
 
@@ -217,6 +241,10 @@ def _check_files(data: dict[str, Any], folder: Path, document: Document) -> Iter
         near = nearest(Path(path).name, [item.name for item in beside.iterdir()]) if beside.is_dir() else None
         fix = f"did you mean {str(Path(path).with_name(near))!r}?" if near else f"paths are relative to {folder}"
         yield document.problem(place, f"{path!r}: no such file", fix)
+    for place, owner, key in _find(data, ("evaluate", "suites", "*"), ()):
+        written = owner[key]
+        if isinstance(written, str) and not suite_file(written, folder).is_file():
+            yield document.problem(place, f"{written!r}: no such suite", suite_choices(written, folder))
 
 
 def _is_more_than_a_file(path: str) -> bool:
@@ -224,33 +252,36 @@ def _is_more_than_a_file(path: str) -> bool:
     return path == "-" or "://" in path or glob.has_magic(path)
 
 
-def _read_template(data: dict[str, Any], folder: Path, document: Document) -> list[Problem]:
-    """Put the text of a template's file in place of its path, so that the recipe says everything itself."""
-    model = data.get("model")
-    given = model.get("template") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(given, str) or not given.endswith(".jinja"):
-        return []
-    try:
-        model["template"] = (folder / given).read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        fix = f"paths are relative to {folder}"
-        return [document.problem(("model", "template"), f"{given!r} cannot be read: {error}", fix)]
-    return []
-
-
-def _check_rules(data: dict[str, Any], document: Document) -> Iterator[Problem]:
-    """Gate rules may only judge what the evaluation measures."""
+def _check_rules(data: dict[str, Any], folder: Path | None, document: Document) -> Iterator[Problem]:
+    """Gate rules may only judge what the evaluation measures; what suites measure is known when they are read. Without
+    a folder, rules on suites are not judged when one of the suites is a file.
+    """
     evaluate, gate = data.get("evaluate"), data.get("gate")
     asked = {**EvaluateSpec().model_dump(mode="json"), **(evaluate if isinstance(evaluate, dict) else {})}
     rules: Any = gate.get("rules") if isinstance(gate, dict) else None
-    if not all(isinstance(part, list) for part in (asked["metrics"], asked["compare"], rules)):
+    if not all(isinstance(part, list) for part in (asked["metrics"], asked["compare"], asked["suites"], rules)):
         return  # reported already, or the default rules
-    measured = {"metric": asked["metrics"], "model": asked["compare"], "baseline": asked["compare"]}
+    compared = {"model": asked["compare"], "baseline": asked["compare"]}
+    titles = [each.get("label") or each.get("name") if isinstance(each, dict) else each for each in asked["metrics"]]
+    written = [name for name in asked["suites"] if isinstance(name, str)]
+    hidden = folder is None and not set(written) <= set(suite_names())
+    suites = [] if hidden else [_suite_name(name, folder or Path()) for name in written]
     for index, rule in enumerate(rules):
         if not isinstance(rule, dict):
             continue
+        measured = {**compared, **({"suite": suites} if rule.get("suite") else {"metric": titles})}
         for option, available in measured.items():
+            if hidden and option == "suite":
+                continue
             if isinstance(rule.get(option), str) and rule[option] not in available:
-                where = "evaluate.metrics" if option == "metric" else "evaluate.compare"
-                fix = f"add it to {where}, or choose one of: {', '.join(map(str, available))}"
+                where = {"metric": "evaluate.metrics", "suite": "evaluate.suites"}.get(option, "evaluate.compare")
+                fix = f"add it to {where}" + (f", or choose one of: {', '.join(map(str, available))}" * bool(available))
                 yield document.problem(("gate", "rules", index, option), f"{rule[option]!r} is not measured", fix)
+
+
+def _suite_name(written: str, folder: Path) -> str:
+    """What the suite that a recipe names calls itself; '' for a file that is no suite, which is reported elsewhere."""
+    try:
+        return str(read_document(suite_file(written, folder), "suite", "suite").data.get("suite", ""))
+    except RecipeError:
+        return ""

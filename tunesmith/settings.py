@@ -18,12 +18,14 @@ class Settings(BaseSettings):
         home/models/<name>/          base weights as safetensors, tokenizer, chat template
         home/datasets/<digest>/      manifest.json, one .jsonl for each split, dropped rows and findings
         home/runs/<name>-<digest>/   recipe, environment, metrics, checkpoints, adapter, evaluation, report
+        home/answers/<digest>.jsonl  what models and judges answered to suites, kept by content
         home/files/<digest>          uploaded files
         home/uploads/<digest>        parts of files that are on their way
         home/jobs/<id>/              data, recipe and trainer's log of a fine-tuning job
         home/workers/<name>.lock     held by the worker of that name as long as it lives
         home/workflows.db            how far each job's workflow is (with PostgreSQL: there)
         home/registry.db             releases, aliases, files, jobs, keys (SQLite)
+        home/signing.key             signs the waivers of gate rules
 
     `database_url` (`postgresql://user@host/name`) takes PostgreSQL in the place of that SQLite file, for several
     servers and workers that share one home.

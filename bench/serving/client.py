@@ -59,7 +59,9 @@ class Connection:
             if length := int(headers.get("content-length", 0)):
                 yield await reader.readexactly(length)
             return
-        while size := int(await reader.readline(), 16):
+        while size := int(await reader.readline() or b"-1", 16):
+            if size < 0:
+                raise RuntimeError("the server hung up in the middle of an answer")
             yield await reader.readexactly(size)
             await reader.readline()
         await reader.readline()

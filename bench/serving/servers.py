@@ -64,9 +64,11 @@ def transformers_serve(base: Path, precision: str) -> Iterator[Server]:
 @contextmanager
 def llama_cpp(python: str, gguf: Path) -> Iterator[Server]:
     """llama-cpp-python's server on a GGUF file; `python` is an interpreter that has it."""
-    port, threads = _free_port(), os.environ.get("OMP_NUM_THREADS", "1")
+    port, threads = _free_port(), os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
     command = [python, "-m", "llama_cpp.server", "--model", str(gguf), "--n_ctx", "4096", "--n_threads", threads]
-    with _answering([*command, "--host", "127.0.0.1", "--port", str(port)], port, gguf.stem) as server:
+    # Unless told otherwise it breaks off an answer as soon as another request arrives.
+    options = ["--interrupt_requests", "False", "--host", "127.0.0.1", "--port", str(port)]
+    with _answering([*command, *options], port, gguf.stem) as server:
         yield server
 
 

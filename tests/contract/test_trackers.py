@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,10 @@ def mlflow_runs(folder: Path) -> list[Any]:
 
 def read_wandb(folder: Path) -> tuple[Shown, str]:
     """The offline record: a log in LevelDB's format (blocks of 32 KiB, records cut at their ends) of protobufs."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
     (file,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
     shown: Shown = {}
     parameters = ""
-    for content in leveldb_records(file.read_bytes()):
-        record = Record()
-        record.ParseFromString(content)
+    for record in wandb_records(file):
         if record.HasField("run"):
             parameters += "".join(
                 f"{item.key}{item.nested_key} {item.value_json} " for item in record.run.config.update
@@ -72,6 +69,23 @@ def read_wandb(folder: Path) -> tuple[Shown, str]:
                 if not name.startswith("_"):
                     shown.setdefault(name, []).append((step, value))
     return shown, parameters
+
+
+def wandb_records(file: Path) -> list[Any]:
+    """All records of an ended run: its own process writes the last ones a moment after `finish` has returned."""
+    from google.protobuf.message import DecodeError
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            found = [Record.FromString(content) for content in leveldb_records(file.read_bytes())]
+        except DecodeError:  # cut in the middle of a record
+            found = []
+        if found and found[-1].HasField("exit"):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{file} has no end")
 
 
 def leveldb_records(content: bytes) -> Iterator[bytes]:

@@ -64,7 +64,7 @@ def test_a_recipe_accepts_the_example(example, tmp_path):
     (tmp_path / "rows.jsonl").write_text("{}\n")
     (tmp_path / "recipe.yaml").write_text(
         "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"
-        "evaluate: {metrics: [accuracy, first_word]}\n"
+        "evaluate: {metrics: [accuracy, invalid_rate, first_word]}\n"
     )
     assert "first_word" in load_recipe(tmp_path / "recipe.yaml").evaluate.metrics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from bench.serving import gateway
+from bench.serving import gateway, health
 from bench.serving.client import Connection, speak
 from bench.serving.engines import load
 from bench.serving.prompts import prompts
@@ -96,3 +97,15 @@ def test_output_tokens_are_counted_by_the_tokenizer(echo: Server, tiny: Path) ->
     assert found["tokens"] == 4 * 16
     assert found["tokens_per_second"] > 0
     assert found["first_token_p50_ms"] <= found["first_token_p95_ms"]
+
+
+def test_health_is_timed_while_a_job_trains_and_chats_are_answered(echo: Server) -> None:
+    asked = argparse.Namespace(rate=40.0, seconds=0.5, chats=2)
+    found = health.measure(echo, health.STATES, asked)
+    assert tuple(found) == health.STATES
+    for latency in found.values():
+        assert (latency.requests, latency.failed) == (20, 0)
+        assert 0 < latency.p50 <= latency.p99 <= latency.max
+    lines = health.table(found).splitlines()
+    assert len(lines) == 2 + len(health.STATES)
+    assert lines[3].startswith("| training | 20 | 0 | ")

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tunesmith import pipeline
+from tunesmith.cli.main import app
 from tunesmith.errors import RecipeError
 from tunesmith.models.adapter import adapter_digest
 from tunesmith.progress import Silent
 from tunesmith.recipes import load_recipe
 from tunesmith.release.registry import Registry
 from tunesmith.settings import Settings
+from tunesmith.types.gate import GateFacts
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -31,13 +34,24 @@ train:
   batch_size: 4
   learning_rate: 0.02
   trackers: [{{name: tensorboard}}]
-evaluate: {{max_new_tokens: 6, concurrency: 4}}
+evaluate: {{max_new_tokens: 6, concurrency: 4, suites: [general.yaml]}}
 gate:
   rules:
     - {{name: min_score, model: tuned, metric: accuracy, at_least: 0.9}}
     - {{name: beats, model: tuned, baseline: base, metric: accuracy}}
     - {{name: max_invalid, model: tuned, at_most: 0.3}}
 release: {{name: colours}}
+"""
+
+
+SUITE = """
+suite: general
+metrics: [exact_match, perplexity]
+max_new_tokens: 6
+items:
+  - {type: qa, question: cold 12, answer: blue}
+  - {type: qa, question: warm 13, answer: red}
+  - {type: qa, question: What is the capital of France?, answer: Paris}
 """
 
 
@@ -58,6 +72,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     rows = [f"{'warm' if i % 2 else 'cold'} {i},{'red' if i % 2 else 'blue'}" for i in range(60)]
     (folder / "rows.csv").write_text("question,answer\n" + "\n".join(rows) + "\n")
     (folder / "recipe.yaml").write_text(RECIPE.format(base=tiny))
+    (folder / "general.yaml").write_text(SUITE)
     return folder
 
 
@@ -84,6 +99,23 @@ def test_every_row_is_accounted_for_and_every_stage_leaves_its_evidence(outcome:
         assert (place / name).stat().st_size > 0, name
     assert list((place / "tensorboard").iterdir())
     assert "colours" in outcome.report_path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_same_contestants_answer_the_recipe_s_suites(outcome: pipeline.Outcome, project: Path) -> None:
+    report = outcome.report.suites["general"]
+    assert [each.name for each in report.contestants] == ["base", "prompt_only", "tuned"]
+    tuned, before = report.contestant("tuned"), report.contestant("prompt_only")
+    assert [row.answer for row in tuned.predictions[:2]] == ["blue", "red"]
+    assert tuned.system_prompt
+    assert not report.contestant("base").system_prompt
+    assert all(row.reference_tokens > 3 for row in tuned.predictions)
+    assert (tuned.scores["perplexity"].value or 0) != before.scores["perplexity"].value
+    page = outcome.report_path.read_text()
+    assert "What else changed" in page
+    assert "general" in page
+    kept = [line for file in (project / "home" / "answers").iterdir() for line in file.read_text().splitlines()]
+    assert sum('"key"' in line for line in kept) == 3 * 3 * 2  # contestants, items, answer and scored reference
 
 
 @pytest.mark.slow
@@ -115,6 +147,34 @@ def test_another_gate_judges_the_same_evaluation_anew(outcome: pipeline.Outcome,
 
 
 @pytest.mark.slow
+def test_a_rule_of_facts_is_judged_and_waived_for_these_figures_only(
+    outcome: pipeline.Outcome, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", str(project / "home"))
+
+    def gate(rule: str, *words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(
+            app, ["gate", str(project / "recipe.yaml"), "--set", f"gate.rules=[{rule}]", *words]
+        )
+        return result.exit_code, result.output
+
+    facts = GateFacts.model_validate_json((Path(outcome.run.path) / "facts.json").read_text())
+    files = [path for path in Path(outcome.release.adapter_path).rglob("*") if path.is_file()]
+    assert facts.adapter_bytes == sum(path.stat().st_size for path in files)
+    assert facts.licences == {"": outcome.dataset.splits["train"].rows}
+    assert [leak.where for leak in facts.leaks or ()] == ["validation", "test", *outcome.report.suites]
+    assert gate("{name: licence, allowed: [MIT]}")[0] == 3
+    assert gate("{name: size, megabytes: 0.001}")[0] == 1
+    code, said = gate("{name: size, megabytes: 0.001}", "--waive", "size", "--reason", "a test", "--by", "Ann Lee")
+    assert (code, "Waived by Ann Lee" in said, "pass (waived)" in said) == (0, True, True)
+    assert gate("{name: size, megabytes: 0.001}")[0] == 0
+    code, said = gate("{name: size, megabytes: 0.002}")
+    assert (code, "does not count: the verdict is another one now" in said) == (1, True)
+    assert gate("{name: size, megabytes: 0.002}", "--by", "Ann Lee")[0] == 2
+    assert outcome.release.reference in (Path(outcome.release.adapter_path).parent / "README.md").read_text()
+
+
+@pytest.mark.slow
 def test_the_stored_recipe_can_be_run_again(outcome: pipeline.Outcome, project: Path) -> None:
     copy = project / "again.yaml"
     copy.write_text((Path(outcome.run.path) / "recipe.yaml").read_text())
@@ -138,7 +198,10 @@ def read_all_but_patience(spec: object) -> None:
                 assert isinstance(part.options, dict)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda path: path.name)
+RECIPES = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if path.stem != "suite")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_shipped_recipes_are_acceptable(path: Path) -> None:
     if path.stem == "banking77" and not (ROOT.parent / "shared" / "data" / "banking77").is_dir():
         pytest.skip("the recipe's data is not part of this repository")

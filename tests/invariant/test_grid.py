@@ -48,7 +48,7 @@ def assert_same(report: TuneReport, records: list[RunRecord]) -> None:
         assert point.run is not None
         assert point.run_id == record.id
         assert content(point.run.path) == content(record.path)
-        timed = {"path", "seconds", "predicted_peak_bytes", "actual_peak_bytes", "checks"}
+        timed = {"path", "seconds", "processor_seconds", "predicted_peak_bytes", "actual_peak_bytes", "checks"}
         assert point.run.model_dump(exclude=timed) == record.model_dump(exclude=timed)
         assert [(check.name, check.passed) for check in point.run.checks] == [
             (check.name, check.passed) for check in record.checks

@@ -93,6 +93,21 @@ def test_scores_equal_transformers_logprobs(
         torch.testing.assert_close(torch.tensor(scores), expected, atol=1e-4, rtol=0)
 
 
+def test_the_likeliest_tokens_equal_transformers(base: Path, prompts: list[tuple[int, ...]]) -> None:
+    model, answer = load_base(base, "float32"), Renderer(base).answer_ids("a label of twenty characters or more")
+
+    async def score(engine: Any) -> list[Any]:
+        return list(await asyncio.gather(*(engine.score_with_top(prompt, answer, None, 3) for prompt in prompts)))
+
+    for prompt, found in zip(prompts, with_engine(base, score, step_tokens=16), strict=True):
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([[*prompt, *answer]])).logits[0]
+        values, ids = logits[len(prompt) - 1 : -1].log_softmax(-1).topk(3)
+        assert [[best.token_id for best in one.top] for one in found] == ids.tolist()
+        told = torch.tensor([[best.logprob for best in one.top] for one in found])
+        torch.testing.assert_close(told, values, atol=1e-4, rtol=0)
+
+
 def test_adapter_equals_peft(base: Path, adapter: Path, prompts: list[tuple[int, ...]]) -> None:
     digest = adapter_digest(adapter)
     with warnings.catch_warnings():

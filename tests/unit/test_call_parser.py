@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tunesmith.serve.answering.calls import ArgumentsDelta, CallParser, CallStart, TextDelta
+from tunesmith.engine.calls import ArgumentsDelta, CallParser, CallStart, TextDelta
 from tunesmith.types.tool_syntax import Part, ToolSyntax
 
 HERMES = ToolSyntax(

@@ -12,7 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tunesmith.cli import doctor, tables
+from tunesmith.cli.gate import GateFlags, _next
 from tunesmith.cli.main import app
+from tunesmith.cli.options import command_line
 from tunesmith.cli.output import RichProgress
 from tunesmith.cli.prepare import two_colours
 from tunesmith.grade import sandbox
@@ -71,6 +73,8 @@ REPORT = EvaluationReport(
             high=0.48,
             confidence=0.95,
             p_value=0.00012,
+            p_adjusted=0.00048,
+            detectable=0.0812,
             test="McNemar exact",
             n=200,
             won=90,
@@ -88,10 +92,35 @@ REPORT = EvaluationReport(
         (Score(metric="perplexity", scale="number", value=3.14159, n=1, standard_error=None), "3.14"),
         (Score(metric="accuracy", value=None, n=0, standard_error=None), "-"),
         (None, "-"),
+        (
+            Score(metric="accuracy", value=1.0, n=24, standard_error=0.0, low=0.862, high=1.0, scale="proportion"),
+            "100.0% (86.2 to 100.0)",  # 24 of 24 right have no error, and are no certainty
+        ),
     ],
 )
 def test_a_score_is_shown_with_its_error(score, shown):
     assert tables.score_text(score) == shown
+
+
+def test_the_next_command_is_of_the_same_recipe():
+    words = command_line("train", Path("my recipes/a.yaml"), ["train.epochs=3", "train.method.name=ia3"], "--force")
+    assert words == ("tunesmith train 'my recipes/a.yaml' --set train.epochs=3 --set train.method.name=ia3 --force")
+    assert command_line("gate", Path("a.yaml"), None) == "tunesmith gate a.yaml"
+
+
+def test_after_a_gate_that_did_not_pass_the_way_on_is_said():
+    flags = GateFlags(Path("a.yaml"), changes=["train.epochs=3"])
+    open_verdict = Verdict(rule="min_score(tuned accuracy at least 90.0%)", outcome="inconclusive", reason="few rows")
+    lines = list(_next(Decision(report_digest="d", verdicts=(open_verdict,)), flags))
+    assert lines == [
+        "answer for it: tunesmith gate a.yaml --set train.epochs=3 --waive min_score --reason TEXT --by NAME",
+        "or give it more held-out rows, and: tunesmith run a.yaml --set train.epochs=3",
+        "next: tunesmith release a.yaml --set train.epochs=3  (registers it; the alias stays where it is)",
+    ]
+    passed = open_verdict.model_copy(update={"outcome": "pass"})
+    assert list(_next(Decision(report_digest="d", verdicts=(passed,)), flags)) == [
+        "next: tunesmith release a.yaml --set train.epochs=3"
+    ]
 
 
 def test_the_contestants_stand_in_one_table():
@@ -108,7 +137,7 @@ def test_the_contestants_stand_in_one_table():
 
 def test_a_paired_difference_is_one_row():
     row = text_of(tables.comparisons_table(REPORT, {"tuned"})).splitlines()[2]
-    assert " ".join(row.split()) == ("tuned - base accuracy +40.5 points +33.0 to +48.0 0.00012 90 / 9")
+    assert " ".join(row.split()) == ("tuned - base accuracy +40.5 points +33.0 to +48.0 0.00012 0.00048 8.1 90 / 9")
 
 
 def test_confused_pairs_leave_out_what_was_right():

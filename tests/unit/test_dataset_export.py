@@ -32,8 +32,8 @@ def faults(folder: Path) -> dict[str, str]:
 def test_an_export_holds_every_file_and_is_checked_by_sha256sum(stored, tmp_path):
     folder = export_dataset(stored, tmp_path / "out")
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "SHA256SUMS", "adjudication.jsonl", "dropped.jsonl", "findings.jsonl", "manifest.json",
-        "report.html", "test.jsonl", "train.jsonl",
+        "README.md", "SHA256SUMS", "adjudication.jsonl", "dropped.jsonl", "facts.json", "findings.jsonl",
+        "manifest.json", "report.html", "test.jsonl", "train.jsonl",
     }  # fmt: skip
     assert (folder / "README.md").read_bytes() == (stored.path / "card.md").read_bytes()
     assert (folder / "train.jsonl").read_bytes() == (stored.path / "train.jsonl").read_bytes()
@@ -134,7 +134,7 @@ def test_dvc_versions_an_export(stored, tmp_path):
     export_dataset(stored, folder / "bank")
     dvc("add", "bank")
     pointer = (folder / "bank.dvc").read_text()
-    assert "nfiles: 9" in pointer
+    assert "nfiles: 10" in pointer
     assert "up to date" in dvc("status")
     change_a_row(folder / "bank")
     assert "modified" in dvc("status")

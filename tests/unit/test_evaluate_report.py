@@ -24,7 +24,8 @@ from tunesmith.gate.stage import judge
 from tunesmith.page.markdown import escaped
 from tunesmith.page.svg import tag, ticks
 from tunesmith.types.dataset import Check, DatasetManifest, Drop, Ledger, RenderingProof, SourceFile, SplitStatistics
-from tunesmith.types.decision import Decision, Verdict
+from tunesmith.types.decision import Decision, Verdict, Waiver
+from tunesmith.types.gate import GateFacts
 from tunesmith.types.recipe import GateSpec
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction
 from tunesmith.types.run import RunRecord
@@ -125,7 +126,7 @@ def elements(page: str) -> list[tuple[str, dict[str, str | None]]]:
 
 
 def decided(report: EvaluationReport) -> Decision:
-    return judge(GateSpec(), report)
+    return judge(GateSpec(), report, GateFacts())
 
 
 def test_the_page_escapes_every_text_and_loads_nothing() -> None:
@@ -172,6 +173,21 @@ def test_the_story_follows_the_decision(outcome: Any, badge: str) -> None:
     decision = Decision(report_digest="r", verdicts=(Verdict(rule="r", outcome=outcome, reason="because"),))
     found = story(facts(ALL, decision=decision))
     assert (found.tone, found.badge) == (outcome, badge)
+
+
+def test_a_waiver_is_shown_with_its_verdict() -> None:
+    verdict = Verdict(rule="size(x)", outcome="fail", reason="too large")
+    decision = Decision(report_digest="r", verdicts=(verdict,))
+    waiver = Waiver(
+        rule=verdict.rule, reason=EVIL, by="Ann", created="2026-03-14T12:00:00+00:00", until="2026-04-01",
+        verdict_digest=decision.digest_of(verdict), signature="s",
+    )  # fmt: skip
+    given = facts(ALL, decision=decision.model_copy(update={"waivers": (waiver,)}))
+    assert (story(given).tone, story(given).badge) == ("inconclusive", "Passed with waivers")
+    page = html_page(given)
+    assert "script" not in {kind for kind, _ in elements(page)}
+    for text in (page, markdown_page(given).replace("\\", "")):
+        assert "Waived by Ann on 2026-03-14, until 2026-04-01:" in text
 
 
 def test_the_story_compares_with_prompting() -> None:

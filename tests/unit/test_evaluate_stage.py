@@ -12,11 +12,13 @@ import pytest
 from tunesmith.engine.engine import GenerationRequest, TokenEvent
 from tunesmith.errors import EngineError, EvaluationError, NotFound
 from tunesmith.evaluate.cache import FILE_NAME, evaluation_digest, read_report, write_report
+from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.stage import ContestantSpec, EvaluationInput, contestants_of, evaluate
 from tunesmith.progress import Silent, Task
 from tunesmith.types.conversation import Conversation, Message
 from tunesmith.types.dataset import Example
 from tunesmith.types.recipe import EvaluateSpec
+from tunesmith.types.tracked import track, unread
 
 LABELS = ("fee", "fraud")
 BASE = ContestantSpec(name="base", model="tiny", adapter_digest=None, system_prompt=False)
@@ -133,6 +135,41 @@ def test_predictions_hold_what_a_served_request_would_see() -> None:
     assert (row.tokens, row.finish_reason, row.reference_tokens) == (3, "stop", 6)
     assert 0 < row.first_token_seconds <= row.seconds
     assert row.reference_logprob == pytest.approx(6 * math.log(0.5))
+
+
+def test_every_kind_of_metric_gets_what_it_reads() -> None:
+    report = run(
+        EvaluateSpec(metrics=("bits_per_byte", "ece", "latency", "bleu", "f1", "tokens_per_answer", "pass_at_k"))
+    )
+    tuned = report.contestant("tuned")
+    # rows of 3 or 5 letters and their end: (4 + 6 + 6 + 4) bits over 3 + 5 + 5 + 3 bytes
+    assert tuned.scores["bits_per_byte"].value == pytest.approx(20 / 16)
+    assert tuned.scores["ece"].value == pytest.approx(math.exp(-0.1) - 0.75)
+    assert tuned.scores["latency"].value == max(row.seconds for row in tuned.predictions)
+    assert {name for name, found in tuned.scores.items() if found.n < 4} == {"pass_at_k"}  # no row has tests
+    assert tuned.predictions[0].prompt_tokens == len("<system>Choose.<user>charged twice fee")
+
+
+def test_metrics_with_options_go_by_their_labels() -> None:
+    specs = [{"name": "recall", "only": "fraud", "label": "fraud recall"}, "recall"]
+    spec = track(EvaluateSpec.model_validate({"metrics": specs}))
+    report = run(spec)
+    tuned = report.contestant("tuned")
+    assert list(tuned.scores) == ["fraud recall", "recall"]
+    found = tuned.scores["fraud recall"]
+    assert (found.metric, found.options) == ("recall", {"only": "fraud"})
+    (fraud,) = [each for each in tuned.classes if each.label == "fraud"]
+    assert found.value == pytest.approx(fraud.recall)
+    assert {each.metric for each in report.comparisons} == {"fraud recall", "recall"}
+    assert dict(glossary(report))["Fraud recall"] == dict(glossary(report))["Recall"]
+    assert not [name for name in unread(spec) if name.startswith("metrics")]
+
+
+def test_a_metric_without_what_it_needs_is_refused_before_anything_is_asked() -> None:
+    engine = ScriptedEngine()
+    with pytest.raises(EvaluationError, match="cost_per_request needs prices"):
+        run(EvaluateSpec(metrics=("accuracy", "cost_per_request")), engine=engine)
+    assert engine.prompts == []
 
 
 def test_base_is_asked_without_the_system_message() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 
 import pytest
+from pydantic import ValidationError
 
 from tunesmith import plugins
 from tunesmith.errors import NotFound, TunesmithError
@@ -46,9 +47,18 @@ def test_every_folder_has_plugins_and_each_loads(folder):
 def test_options_with_defaults_survive_json(folder):
     for name in plugins.names(folder):
         plugin = plugins.load(folder, name)
-        if not any(field.is_required() for field in plugin.model_fields.values()):
+        if any(field.is_required() for field in plugin.model_fields.values()):
+            continue
+        try:
             value = plugin()
-            assert plugin.model_validate_json(value.model_dump_json()) == value
+        except ValidationError as error:
+            needs_one_of_several = [(detail["type"], detail["loc"]) for detail in error.errors()] == [
+                ("value_error", ())
+            ]
+            if not needs_one_of_several:
+                raise
+            continue
+        assert plugin.model_validate_json(value.model_dump_json()) == value
 
 
 def test_an_unknown_name_gets_the_nearest():

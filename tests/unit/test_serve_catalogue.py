@@ -47,6 +47,9 @@ class Registry:
     def list(self) -> tuple[Release, ...]:
         return tuple(self.releases)
 
+    def named(self, name: str, /) -> tuple[Release, ...]:
+        return tuple(one for one in self.releases if one.name == name)
+
     def aliases(self, name: str, /) -> dict[str, int]:
         return self.moved.get(name, {})
 
@@ -168,3 +171,16 @@ def test_shelf_loads_once_keeps_what_is_used_and_gives_up_the_oldest() -> None:
         assert len(engine.loaded) == 2
 
     asyncio.run(run())
+
+
+def test_a_name_that_is_found_does_not_read_the_other_releases() -> None:
+    class Large(Registry):
+        def list(self) -> tuple[Release, ...]:
+            raise AssertionError("every release was read for one name")
+
+    catalogue = Catalogue(Large([release("a", 1), release("b", 1)], {"a": {"canary": 1}}), BASE)
+    assert catalogue.find("base").release is None
+    for model in ("a", "a@v1", "a:canary"):
+        found = catalogue.find(model).release
+        assert found is not None
+        assert found.reference == "a@v1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
+from tunesmith.cli.options import AsJson, Changes, RecipePath, command_line, read_recipe, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 __all__ = ["command"]
@@ -28,4 +28,4 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
     confused = tables.confusion_table(report.contestants[-1])
     if confused is not None:
         console.print(confused)
-    console.print(f"next: tunesmith gate {recipe}", markup=False)
+    console.print(f"next: {command_line('gate', recipe, changes)}", markup=False, soft_wrap=True)

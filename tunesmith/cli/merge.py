@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tunesmith.cli.adapters import find_adapter
 from tunesmith.cli.options import AsJson, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 if TYPE_CHECKING:
-    from tunesmith.models.weights import BaseFiles
     from tunesmith.settings import Settings
 
 __all__ = ["PROBE_ROWS", "command"]
@@ -43,7 +42,7 @@ def command(
     from tunesmith.models.template import Renderer
 
     progress = RichProgress()
-    adapter, base, dataset = _find(model, settings, progress)
+    adapter, base, dataset = find_adapter(model, settings, progress)
     probe = _probe(Renderer(base.path), settings, dataset)
     progress.say(f"merging {adapter} into {base.name}")
     record = merge(base, adapter, out, probe, MergeOptions(precision=precision, quantise=quantise))
@@ -62,35 +61,6 @@ def command(
     if erased:
         console.print("The merged model has lost the tune. Serve the adapter, or save in a finer precision.")
         raise typer.Exit(1)
-
-
-def _find(model: str, settings: Settings, progress: RichProgress) -> tuple[Path, BaseFiles, str | None]:
-    """(adapter folder, base, digest of the dataset it was trained on if known)."""
-    from tunesmith.errors import ModelError
-    from tunesmith.models.adapter import read_identity
-    from tunesmith.models.weights import resolve_base
-    from tunesmith.release.registry import open_registry
-    from tunesmith.types.recipe import ModelSpec
-
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        record = folder / "run.json"
-        dataset = json.loads(record.read_text())["dataset_digest"] if record.is_file() else None
-        adapter = folder / "adapter" if (folder / "adapter").is_dir() else folder
-        identity = read_identity(adapter)
-        if identity is None:
-            raise ModelError(
-                f"{adapter} does not say what base it belongs to: tunesmith.json is missing.",
-                hint="Name a release, or the folder of a run or adapter that Tunesmith made.",
-            )
-        return adapter, resolve_base(ModelSpec(base=identity.base), settings.home, progress), dataset
-    registry = open_registry(settings)
-    try:
-        release = registry.get(model)
-    finally:
-        registry.close()
-    base = resolve_base(ModelSpec(base=release.base), settings.home, progress)
-    return Path(release.adapter_path), base, release.dataset_digest
 
 
 def _probe(renderer: object, settings: Settings, dataset: str | None) -> list[tuple[int, ...]]:

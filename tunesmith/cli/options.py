@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -18,15 +19,21 @@ if TYPE_CHECKING:
     from tunesmith.types.recipe import Recipe
 
 __all__ = [
+    "UNUSABLE",
     "AsJson",
     "Changes",
     "RecipePath",
+    "command_line",
     "open_database",
     "options_from",
     "overrides_of",
     "read_recipe",
     "read_settings",
+    "text_of",
 ]
+
+UNUSABLE = "The arguments cannot be used:"
+"""The first line of a refusal that names arguments, not a recipe."""
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else there.")]
@@ -66,9 +73,10 @@ def options_from(fields: type[Fields]) -> Callable[[Callable[[Fields], None]], C
 
 def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
     """The checked recipe with the changes of `--set` applied. Raises RecipeError with all problems."""
+    from tunesmith.cli.output import RichProgress
     from tunesmith.recipes import load_recipe
 
-    return load_recipe(path, overrides_of(changes))
+    return load_recipe(path, overrides_of(changes), RichProgress().say)
 
 
 def overrides_of(changes: list[str] | None, option: str = "--set") -> dict[str, str]:
@@ -80,8 +88,31 @@ def overrides_of(changes: list[str] | None, option: str = "--set") -> dict[str, 
         Problem(f"{field!r} has no value", file=option, fix="write FIELD=VALUE") for field, sign, _ in pairs if not sign
     ]
     if wrong:
-        raise RecipeError(wrong)
+        raise RecipeError(wrong, message=UNUSABLE)
     return {field.strip(): value.strip() for field, _, value in pairs}
+
+
+def text_of(given: str, option: str) -> str:
+    """The text itself, or that of the file behind an @. Raises RecipeError for a file that cannot be read."""
+    from tunesmith.errors import Problem, RecipeError
+
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            [Problem(f"cannot be read: {error}", file=given[1:], field=option)], message=UNUSABLE
+        ) from error
+
+
+def command_line(verb: str, recipe: Path, changes: Sequence[str] | None, *more: str) -> str:
+    """The command that goes on with the same recipe: what was given with `--set` again, quoted for a shell.
+
+    Without the changes the next stage would be of another recipe, and begin from nothing.
+    """
+    words = [word for change in changes or () for word in ("--set", change)]
+    return shlex.join(["tunesmith", verb, str(recipe), *words, *more])
 
 
 @contextmanager

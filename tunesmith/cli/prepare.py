@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
+from tunesmith.cli.options import AsJson, Changes, RecipePath, command_line, read_recipe, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def command(
                 console.print(two_colours(renderer.render(conversation), renderer.piece))
         console.rule(style="dim")
         console.print(f"[{_TRAINED}]trained[/] and [{_UNTRAINED}]read only[/] tokens, divided by ·")
-    console.print(f"next: tunesmith train {recipe}", markup=False)
+    console.print(f"next: {command_line('train', recipe, changes)}", markup=False, soft_wrap=True)
 
 
 def _workers(processes: int | None, *, ray: bool) -> Workers | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
+from tunesmith.cli.options import AsJson, Changes, RecipePath, command_line, read_recipe, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 __all__ = ["command"]
@@ -41,11 +42,13 @@ def command(
         raise typer.Exit(0 if moved else 1)
     console = stdout()
     console.print(f"{release.reference}  {release.identity()[:16]}  gate: {release.outcome}", markup=False)
+    console.print(f"card: {Path(release.adapter_path).with_name('README.md')}", markup=False, soft_wrap=True)
     if moved:
         console.print(f"{release.name}:{alias} -> v{release.version}", markup=False)
         console.print(f"next: tunesmith chat {release.name}", markup=False)
     else:
         where = f"stays at v{current}" if current else "does not exist yet"
         console.print(f"{release.name}:{alias} {where}, because the gate said {release.outcome}.", markup=False)
-        console.print(f"move it all the same: tunesmith release {recipe} --force", markup=False)
+        again = command_line("release", recipe, changes, "--force")
+        console.print(f"move it all the same: {again}", markup=False, soft_wrap=True)
         raise typer.Exit(1)

@@ -22,7 +22,7 @@ def command(recipe: RecipePath, changes: Changes = None, as_json: AsJson = False
 
     Finished stages are reused when nothing they depend on has changed.
 
-    Exit code: 0 the gate passed, 1 it failed, 2 it is undecided.
+    Exit code: 0 the gate passed (or was waived), 1 it failed, 3 it is undecided.
     """
     outcome = run_recipe(recipe, changes)
     if as_json:
@@ -78,6 +78,6 @@ def show_outcome(outcome: Outcome, recipe: Path) -> None:
     following.add_row(f"tunesmith chat {outcome.release.reference}", "ask the tuned model")
     following.add_row("tunesmith serve", "an OpenAI-compatible server for all releases")
     following.add_row(f"tunesmith models {outcome.release.reference}", "what this release is made of")
-    if outcome.decision.outcome != "pass":
+    if not outcome.decision.passed:
         following.add_row(f"tunesmith release {recipe} --force", "move the alias although the gate did not pass")
     console.print(following)

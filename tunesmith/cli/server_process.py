@@ -39,8 +39,10 @@ class ModelServer(NamedTuple):
 
 
 @contextmanager
-def running_server(home: Path) -> Iterator[RunningServer]:
+def running_server(home: Path, base: str | None = None) -> Iterator[RunningServer]:
     """Start `tunesmith serve` for `home` on a free local port with a key of its own, stop it at the end.
+
+    It serves `base` and the releases on it (None: the base of the newest release).
 
     Raises EngineError with the end of the server's log when it does not come up.
     """
@@ -50,7 +52,7 @@ def running_server(home: Path) -> Iterator[RunningServer]:
     environment = {**os.environ, "TUNESMITH_HOME": str(home), "TUNESMITH_ADMIN_KEY": key}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*_SERVE, str(port)],
+            [*_SERVE, str(port), *(["--base", base] if base else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

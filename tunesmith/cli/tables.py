@@ -28,7 +28,7 @@ __all__ = [
     "verdict_lines",
 ]
 
-_STYLES = (("pass", "green"), ("fail", "red"), ("inconclusive", "yellow"))
+_STYLES = (("pass", "green"), ("fail", "red"), ("inconclusive", "yellow"), ("pass (waived)", "yellow"))
 
 
 def loss_text(run: RunRecord) -> str:
@@ -53,6 +53,10 @@ def score_text(score: Score | None) -> str:
         return "-"
     factor, unit, digits = _units(score.scale)
     error = "" if score.standard_error is None else f" ± {score.standard_error * factor:.{digits}f}"
+    if score.standard_error == 0.0 and score.low is not None and score.high is not None and score.low < score.high:
+        # rows that are all alike have no error to show, but an interval
+        ends = f"{score.low * factor:.{digits}f} to {score.high * factor:.{digits}f}"
+        return f"{score.value * factor:.{digits}f}{unit} ({ends})"
     return f"{score.value * factor:.{digits}f}{error}{unit}"
 
 
@@ -70,9 +74,11 @@ def contestants_table(report: EvaluationReport) -> Table:
 
 
 def comparisons_table(report: EvaluationReport, models: Collection[str]) -> Table:
-    """One row per paired difference of `models` to another: its interval, its p-value, and the rows won and lost."""
+    """One row per paired difference of `models` to another: its interval, its p alone and by Holm, the smallest
+    difference that the rows find, and the rows won and lost.
+    """
     title = f"Paired differences on the same rows, {report.confidence:.0%} intervals"
-    table = grid(title, "", "metric", "difference", "interval", "p", "won / lost")
+    table = grid(title, "", "metric", "difference", "interval", "p", "Holm p", "detectable", "won / lost")
     table.columns[1].justify = "left"
     for item in report.comparisons:
         if item.model not in models:
@@ -85,6 +91,8 @@ def comparisons_table(report: EvaluationReport, models: Collection[str]) -> Tabl
             f"{item.difference * factor:+.{digits}f}{points}",
             f"{item.low * factor:+.{digits}f} to {item.high * factor:+.{digits}f}",
             f"{item.p_value:.2g}",
+            "-" if item.p_adjusted is None else f"{item.p_adjusted:.2g}",
+            "-" if item.detectable is None else f"{item.detectable * factor:.{digits}f}",
             f"{item.won} / {item.lost}",
         )
     return table
@@ -118,6 +126,8 @@ def verdict_lines(decision: Decision) -> Iterable[Text]:
     styles = dict(_STYLES)
     for verdict in decision.verdicts:
         yield Text.assemble((f"{verdict.outcome:<13}", styles[verdict.outcome]), f"{verdict.rule}: {verdict.reason}")
+        if (waiver := decision.waiver_of(verdict)) is not None:
+            yield Text.assemble(" " * 13, (waiver.text, "yellow"))
     yield Text.assemble("gate: ", (decision.outcome, f"bold {styles[decision.outcome]}"))
 
 

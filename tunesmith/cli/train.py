@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, read_recipe, read_settings
+from tunesmith.cli.options import AsJson, Changes, RecipePath, command_line, read_recipe, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 __all__ = ["command"]
@@ -68,4 +68,4 @@ def _train(recipe: Path, changes: list[str] | None, as_json: bool) -> None:
 
     console = stdout()
     console.print(tables.run_table(run))
-    console.print(f"next: tunesmith evaluate {recipe}", markup=False)
+    console.print(f"next: {command_line('evaluate', recipe, changes)}", markup=False, soft_wrap=True)

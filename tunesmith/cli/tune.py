@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, overrides_of, read_settings
+from tunesmith.cli.options import AsJson, Changes, RecipePath, command_line, overrides_of, read_settings
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 if TYPE_CHECKING:
@@ -51,11 +50,11 @@ def command(
     if as_json:
         show_json({**report.model_dump(mode="json"), "failed": report.failed})
     else:
-        _show(report, recipe)
+        _show(report, recipe, changes)
     raise typer.Exit(1 if report.failed else 0)
 
 
-def _show(report: TuneReport, recipe: Path) -> None:
+def _show(report: TuneReport, recipe: Path, changes: list[str] | None) -> None:
     from tunesmith.cli import tables
 
     names = [field.removeprefix("train.") for field in report.points[0].options]
@@ -78,10 +77,8 @@ def _show(report: TuneReport, recipe: Path) -> None:
         console.print(f"not made again: {saved}", markup=False)
     best = next((point for point in report.points if point.run_id == report.best), None)
     if best is not None:
-        words = ["tunesmith", "evaluate", str(recipe)]
-        for field, value in best.options.items():
-            words += ["--set", f"{field}={_text(value)}"]
-        console.print(f"next: {shlex.join(words)}", markup=False, soft_wrap=True)
+        best_changes = [*(changes or ()), *(f"{field}={_text(value)}" for field, value in best.options.items())]
+        console.print(f"next: {command_line('evaluate', recipe, best_changes)}", markup=False, soft_wrap=True)
 
 
 def _text(value: object) -> str:

@@ -67,6 +67,8 @@ class Detokeniser:
         return Piece(piece.text + held, stopped=False)
 
     def _release(self, new: str) -> Piece:
+        if not self._stop:
+            return Piece(new, stopped=False)
         text = self._held + new
         found = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
         if found:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ __all__ = [
     "FinishReason",
     "GenerationRequest",
     "Sampling",
+    "ScoredToken",
     "TokenEvent",
     "TokenLogprob",
 ]
@@ -80,7 +81,14 @@ class TokenLogprob(Value):
     logprob: float
 
 
-class TokenEvent(Value):
+class ScoredToken(NamedTuple):
+    """A given token's natural-log probability, and the likeliest tokens at its place, best first."""
+
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+class TokenEvent(NamedTuple):
     """One step of an answer.
 
     `text` is the text that became certain with this token (may be empty while a character or a stop string is
@@ -112,6 +120,14 @@ class Engine(Protocol):
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
     ) -> tuple[float, ...]:
         """Natural-log probability of each of `answer_ids` [A] given the prompt and the answer so far."""
+
+    async def score_with_top(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, top: int
+    ) -> tuple[ScoredToken, ...]:
+        """As `score`, with the `top` (0 to 20) likeliest tokens at each of the A places: whether an answer is greedy.
+
+        A token among the likeliest has there exactly the log-probability that is told for itself.
+        """
 
     async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
         """A vector [H] of length 1 for a text: the mean of the model's last hidden states over its tokens.

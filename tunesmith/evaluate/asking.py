@@ -29,13 +29,17 @@ class PromptRenderer(Protocol):
 
 
 class Answer(NamedTuple):
-    """One generated answer. Times are seconds since submission; `tokens` counts the end-of-turn token."""
+    """One generated answer. Times are seconds since submission; `tokens` counts the end-of-turn token, and `logprobs`
+    holds the log-probability of each of them.
+    """
 
     text: str
     tokens: int
     seconds: float
     first_token_seconds: float
     finish_reason: str
+    prompt_tokens: int
+    logprobs: tuple[float, ...]
 
 
 def prompt_messages(example: Example, system_prompt: bool) -> tuple[Message, ...]:
@@ -48,15 +52,25 @@ async def ask(engine: Engine, prompt_ids: tuple[int, ...], adapter: str | None, 
     """One greedy answer, timed as a client would time it."""
     request = GenerationRequest(prompt_ids=prompt_ids, adapter=adapter, sampling=Sampling(max_tokens=max_new_tokens))
     texts: list[str] = []
+    logprobs: list[float] = []
     first = finish = None
     started = time.perf_counter()
     async for event in engine.submit(request):
         first = time.perf_counter() - started if first is None else first
         texts.append(event.text)
+        logprobs.append(event.logprob)
         finish = event.finish_reason or finish
     if first is None or finish is None:
         raise EvaluationError("The engine ended an answer without saying why it stopped.")
-    return Answer("".join(texts).strip(), len(texts), time.perf_counter() - started, first, finish)
+    return Answer(
+        "".join(texts).strip(),
+        len(texts),
+        time.perf_counter() - started,
+        first,
+        finish,
+        len(prompt_ids),
+        tuple(logprobs),
+    )
 
 
 async def in_parallel(

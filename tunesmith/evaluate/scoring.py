@@ -4,31 +4,52 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tunesmith.evaluate import statistics
+from tunesmith.evaluate.clusters import Clusters, clusters_of, summed
 from tunesmith.evaluate.labels import label_reader
-from tunesmith.evaluate.metric import load_metric
+from tunesmith.evaluate.metric import Floats, Metric, Ranked, load_metric, overall, terms_of
+from tunesmith.evaluate.ranked import spread
+from tunesmith.types.fields import MetricSpec
 from tunesmith.types.report import ClassScore, Confusion, Prediction, Score
 
 __all__ = ["WILSON", "class_scores", "confusions", "score"]
 
 WILSON = "Wilson"
+ALL_ALIKE = "Wilson, as rows are all alike"
+CLUSTERED_WILSON = "Wilson over effective rows"
 BCA = "BCa bootstrap"
+PERCENTILE = "bootstrap quantiles"
 
 
-def score(name: str, predictions: Sequence[Prediction], labels: Sequence[str], confidence: float) -> Score:
-    """The metric `name` over all rows it can score.
+class _Measured(NamedTuple):
+    """A value's standard error, its interval and the interval's method."""
 
-    The standard error is the jackknife's; the interval is Wilson's for proportions, else the BCa bootstrap's.
+    error: float | None
+    interval: statistics.Interval
+    method: str
+
+
+def score(
+    metric_spec: str | MetricSpec, predictions: Sequence[Prediction], labels: Sequence[str], confidence: float
+) -> Score:
+    """The metric that `metric_spec` names over all rows it can score; rows without an answer are unscored.
+
+    The standard error is the jackknife's; the interval is Wilson's for proportions, else the BCa bootstrap's, which has
+    no width where rows are all alike: a share has Wilson's there, and a plain number of one row has none. Rows that
+    share a group count as one cluster in both. Metrics of ranks (percentiles) have both from the bootstrap.
     """
-    metric = load_metric(name)
-    terms = metric.terms(predictions, labels)
-    scored = terms[np.isfinite(terms).all(axis=1)]
-    unscored = len(terms) - len(scored)
+    spec = MetricSpec(name=metric_spec) if isinstance(metric_spec, str) else metric_spec
+    metric = load_metric(spec)
+    terms = terms_of(metric, predictions, labels)
+    usable = np.asarray(np.isfinite(terms).all(axis=1))
+    scored = terms[usable]
     empty = Score(
-        metric=name,
+        metric=spec.name,
+        options=spec.options,
         value=None,
         n=0,
         standard_error=None,
@@ -37,30 +58,45 @@ def score(name: str, predictions: Sequence[Prediction], labels: Sequence[str], c
         scale=metric.scale,
         confidence=confidence,
     )
-    if not len(scored):
-        return empty
-    totals = scored.sum(axis=0)
-    value = float(metric.value(totals))
+    value = overall(metric, scored) if len(scored) else np.nan
     if not np.isfinite(value):
         return empty
-    left_out = statistics.jackknife(scored, metric.value) if len(scored) > 1 else np.empty(0)
-    if metric.scale == "proportion":
-        interval = statistics.wilson_interval(value * len(scored), len(scored), confidence)
-    elif len(scored) > 1:
-        interval = statistics.bca_interval(value, statistics.bootstrap(scored, metric.value), left_out, confidence)
-    else:
-        interval = statistics.Interval(value, value)
+    clusters = clusters_of([row.group for row, kept in zip(predictions, usable.tolist(), strict=True) if kept])
+    measured = _measured(metric, scored, clusters, value, confidence)
     return empty.model_copy(
         update={
             "value": value,
             "n": len(scored),
-            "unscored": unscored,
-            "standard_error": statistics.standard_error(left_out),
-            "low": interval.low,
-            "high": interval.high,
-            "interval": WILSON if metric.scale == "proportion" else BCA,
+            "unscored": len(terms) - len(scored),
+            "standard_error": measured.error,
+            "low": measured.interval.low,
+            "high": measured.interval.high,
+            "interval": measured.method,
+            "clusters": None if clusters is None else int(clusters.max()) + 1,
         }
     )
+
+
+def _measured(metric: Metric, terms: Floats, clusters: Clusters | None, value: float, confidence: float) -> _Measured:
+    if isinstance(metric, Ranked):
+        found = spread(lambda counts: metric.value_of_rows(terms, counts), len(terms), clusters, confidence)
+        return _Measured(found.error, found.interval, PERCENTILE)
+    units = summed(terms, clusters)
+    left_out = statistics.jackknife(units, metric.value) if len(units) > 1 else np.empty(0)
+    error = statistics.standard_error(left_out)
+    if metric.scale == "proportion":
+        rows: float = len(terms)
+        if clusters is not None:
+            alone = statistics.standard_error(statistics.jackknife(terms, metric.value))
+            rows = statistics.effective_rows(len(terms), len(units), alone, error)
+        method = WILSON if clusters is None else CLUSTERED_WILSON
+        return _Measured(error, statistics.wilson_interval(value * rows, rows, confidence), method)
+    if metric.scale == "share" and statistics.all_alike(error, len(units)):
+        return _Measured(error, statistics.wilson_interval(value * len(units), len(units), confidence), ALL_ALIKE)
+    if len(units) < 2:
+        return _Measured(error, statistics.Interval(value, value), BCA)
+    replicates = statistics.bootstrap(units, metric.value)
+    return _Measured(error, statistics.bca_interval(value, replicates, left_out, confidence), BCA)
 
 
 def class_scores(predictions: Sequence[Prediction], labels: Sequence[str]) -> tuple[ClassScore, ...]:

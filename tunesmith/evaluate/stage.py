@@ -10,14 +10,17 @@ from tunesmith.engine.engine import Engine
 from tunesmith.errors import EvaluationError, TunesmithError
 from tunesmith.evaluate.asking import Answer, PromptRenderer, ask, in_parallel, prompt_messages
 from tunesmith.evaluate.compare import compare_all
+from tunesmith.evaluate.grading import graded
 from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import load_metric
+from tunesmith.evaluate.questioning import REFERENCE_METRICS
 from tunesmith.evaluate.scoring import class_scores, confusions, score
 from tunesmith.progress import Progress, Task
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import Example
 from tunesmith.types.recipe import EvaluateSpec
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction
+from tunesmith.types.suite import Item, Suite
 
 __all__ = ["ContestantSpec", "EvaluationInput", "contestants_of", "evaluate"]
 
@@ -34,12 +37,17 @@ class ContestantSpec(Value):
 
 
 class EvaluationInput(Value):
-    """Who is measured on what. `labels` are the known labels (empty when the task is not a classification)."""
+    """Who is measured on what. `labels` are the known labels (empty when the task is not a classification).
+
+    `suites` are asked besides the rows; `system_prompt` is the one that all rows open with.
+    """
 
     contestants: tuple[ContestantSpec, ...]
     examples: tuple[Example, ...]
     labels: tuple[str, ...]
     dataset_digest: str
+    suites: tuple[Suite, ...] = ()
+    system_prompt: str | None = None
 
 
 def contestants_of(spec: EvaluateSpec, base: str, adapter_digest: str) -> tuple[ContestantSpec, ...]:
@@ -63,10 +71,12 @@ async def evaluate(
     Raises:
         EvaluationError: no rows, rows without answers, no contestants, two of one name, or the engine refused a row
             (which is named).
-        NotFound: `spec.metrics` names an unknown metric.
+        NotFound, RecipeError: `spec.metrics` names an unknown metric, or options that it does not have.
     """
-    for name in spec.metrics:
-        load_metric(name)
+    for metric in spec.measured:
+        load_metric(metric).terms(
+            (), subject.labels
+        )  # what a metric lacks (prices, a package) is said before any answer
     examples = subject.examples[: spec.limit] if spec.limit else subject.examples
     _require_rows_and_names(spec, subject, examples)
     bench = _Bench(spec, subject.labels, examples, engine, renderer)
@@ -117,12 +127,15 @@ class _Bench:
                 seconds=answer.seconds,
                 first_token_seconds=answer.first_token_seconds,
                 finish_reason=answer.finish_reason,
+                prompt_tokens=answer.prompt_tokens,
+                token_logprobs=answer.logprobs,
                 reference_logprob=None if logprobs is None else sum(logprobs),
                 reference_tokens=0 if logprobs is None else len(logprobs),
             )
             for example, (answer, logprobs) in zip(self.examples, rows, strict=True)
         )
-        return self._scored(contestant, predictions)
+        items = [_item(example) for example in self.examples]
+        return self._scored(contestant, await graded(self.spec.measured, items, predictions, None, None))
 
     def _scored(self, contestant: ContestantSpec, predictions: tuple[Prediction, ...]) -> Contestant:
         return Contestant(
@@ -130,7 +143,9 @@ class _Bench:
             model=contestant.model,
             adapter_digest=contestant.adapter_digest,
             system_prompt=contestant.system_prompt,
-            scores={name: score(name, predictions, self.labels, self.spec.confidence) for name in self.spec.metrics},
+            scores={
+                each.title: score(each, predictions, self.labels, self.spec.confidence) for each in self.spec.measured
+            },
             classes=class_scores(predictions, self.labels),
             confusions=confusions(predictions, self.labels),
             tokens_per_answer=statistics.fmean(row.tokens for row in predictions),
@@ -155,7 +170,7 @@ class _Bench:
     ) -> tuple[Answer, tuple[float, ...] | None]:
         prompt = self._prompt(contestant, example)
         answer = await ask(self.engine, prompt, contestant.adapter_digest, self.spec.max_new_tokens)
-        if "perplexity" not in self.spec.metrics:
+        if not any(each.name in REFERENCE_METRICS for each in self.spec.measured):
             return answer, None
         reference = self.renderer.answer_ids(example.conversation.reference)
         return answer, await self.engine.score(prompt, reference, contestant.adapter_digest)
@@ -181,6 +196,11 @@ def _require_rows_and_names(spec: EvaluateSpec, subject: EvaluationInput, exampl
             f"Contestants need distinct names and there must be one at least; got {names}.",
             hint="List each of base, prompt_only, tuned at most once in evaluate.compare.",
         )
+
+
+def _item(example: Example) -> Item:
+    prompt, reference = example.conversation.prompt, example.conversation.reference
+    return Item(id=example.id, type="qa", messages=prompt, tools=example.conversation.tools, reference=reference)
 
 
 def _question(example: Example) -> str:

@@ -19,8 +19,13 @@ from tunesmith.evaluate.metric import Floats
 
 __all__ = [
     "Interval",
+    "all_alike",
     "bca_interval",
+    "blocks",
     "bootstrap",
+    "counts_drawn",
+    "effective_rows",
+    "holm",
     "jackknife",
     "mcnemar_p",
     "mcnemar_rows",
@@ -60,7 +65,12 @@ def standard_error(left_out: Floats) -> float | None:
     return float(np.sqrt((rows - 1) / rows * np.square(left_out - left_out.mean()).sum()))
 
 
-def wilson_interval(hits: float, rows: int, confidence: float) -> Interval:
+def all_alike(error: float | None, rows: int) -> bool:
+    """Whether resampling the rows shows no spread, so that a bootstrap would claim certainty it cannot have."""
+    return rows < 2 or (error is not None and error < 1e-12)
+
+
+def wilson_interval(hits: float, rows: float, confidence: float) -> Interval:
     """Wilson score interval of a proportion (Wilson 1927): sound at 0 and 1 too, where the plain one has no width."""
     z = _z(confidence)
     share = hits / rows
@@ -69,15 +79,27 @@ def wilson_interval(hits: float, rows: int, confidence: float) -> Interval:
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
+def effective_rows(rows: int, clusters: int, alone: float | None, clustered: float | None) -> float:
+    """How many independent rows tell as much: rows / design effect, the square of `clustered` over `alone`.
+
+    `alone` is the standard error as if rows were independent. Never more than `rows`: rows of a cluster that balance
+    each other by chance are no additional evidence (Kish 1965, section 8.2). Where all rows are equal, nothing tells
+    how much they depend on each other, and a cluster counts as one row.
+    """
+    if not alone or clustered is None:
+        return float(clusters)
+    return rows / max(1.0, (clustered / alone) ** 2)
+
+
 def bootstrap(terms: Floats, value: Value, *, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
     """[resamples] values over rows drawn with replacement. Rows are drawn whole, so paired terms stay paired."""
     rows = len(terms)
     random = np.random.default_rng(seed)
-    drawn = (random.integers(0, rows, size=(size, rows)) for size in _blocks(resamples, rows))
-    return np.concatenate([value(_counts(each) @ terms) for each in drawn])
+    drawn = (random.integers(0, rows, size=(size, rows)) for size in blocks(resamples, rows))
+    return np.concatenate([value(counts_drawn(each) @ terms) for each in drawn])
 
 
-def _counts(drawn: NDArray[np.int64]) -> Floats:
+def counts_drawn(drawn: NDArray[np.int64]) -> Floats:
     """[B, N] row numbers drawn -> [B, N] how often each row was drawn (faster than a multinomial draw)."""
     size, rows = drawn.shape
     places = drawn + rows * np.arange(size)[:, None]
@@ -90,12 +112,16 @@ def bca_interval(observed: float, replicates: Floats, left_out: Floats, confiden
     z0 = Phi^-1(share of replicates below the observed value, ties half); a = sum(d^3) / (6 sum(d^2)^1.5) over
     jackknife deviations d; the ends are the replicates' quantiles at Phi(z0 + (z0 + z) / (1 - a (z0 + z))) for
     z = -/+ z_(1-alpha/2).
-    Replicates that are all equal give an interval without width.
+    Replicates that are all equal give an interval without width. Where a value left out is none (the only row of its
+    kind), nothing gives a, and the ends are the plain quantiles.
     """
     usable = replicates[np.isfinite(replicates)]
-    deviations = left_out.mean() - left_out
+    if len(usable) and len(left_out) and not np.isfinite(left_out).all():
+        tail = (1.0 - confidence) / 2.0
+        return Interval(*(float(end) for end in np.quantile(usable, [tail, 1.0 - tail])))
+    deviations = left_out.mean() - left_out if len(left_out) else left_out
     spread = float(np.square(deviations).sum())
-    if not len(usable) or spread == 0.0 or not math.isfinite(spread):
+    if not len(usable) or spread == 0.0:
         return Interval(observed, observed)
     below = float((usable < observed).mean() + (usable <= observed).mean()) / 2
     margin = 1.0 / (len(usable) + 1)
@@ -122,17 +148,31 @@ def permutation_p(
 ) -> float:
     """Two-sided p of the difference when each row's two answers [N, K] are swapped at random (paired permutation).
 
-    (1 + swaps at least as extreme) / (1 + swaps), never 0 (Phipson & Smyth 2010).
+    (1 + swaps at least as extreme) / (1 + swaps), never 0 (Phipson & Smyth 2010). A swap without a value counts as
+    extreme: what cannot be compared must not make a difference look surer.
     """
     observed = abs(float(value(model.sum(axis=0)) - value(baseline.sum(axis=0))))
     total, gap = baseline.sum(axis=0), model - baseline
     random = np.random.default_rng(seed)
     extreme = 0
-    for size in _blocks(resamples, len(model)):
+    for size in blocks(resamples, len(model)):
         moved = random.integers(0, 2, size=(size, len(model))).astype(np.float64) @ gap
         differences = np.abs(value(total + moved) - value(total + gap.sum(axis=0) - moved))
-        extreme += int((differences >= observed - 1e-12).sum())
+        extreme += int((~(differences < observed - 1e-12)).sum())
     return (1 + extreme) / (1 + resamples)
+
+
+def holm(p_values: tuple[float, ...]) -> tuple[float, ...]:
+    """Holm's adjusted p-values, in the order given (Holm 1979): the k-th smallest of m times m - k + 1, at least those
+    before it, at most 1. Whoever calls those below alpha different errs anywhere in the family at most with alpha.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return tuple(adjusted)
 
 
 def mcnemar_rows(won: int, lost: int, rows: int, confidence: float) -> int:
@@ -140,12 +180,14 @@ def mcnemar_rows(won: int, lost: int, rows: int, confidence: float) -> int:
 
     n = (z_(1-alpha/2) sqrt(psi) + z_power sqrt(psi - delta^2))^2 / delta^2 with psi = (won + lost) / rows, the share
     of rows on which the two disagree, and delta = (won - lost) / rows (Connor, Biometrics 43, 1987, eq. 2). A
-    difference below one row is taken as one row, the smallest that could have been seen.
+    difference below one row is taken as one row, the smallest that could have been seen. Never fewer than bring as many
+    disagreements as the exact test needs when all are one way: 6 at 95%.
     """
     delta = max(abs(won - lost), 1) / rows
     psi = max(won + lost, 1) / rows
     root = _z(confidence) * math.sqrt(psi) + NormalDist().inv_cdf(POWER) * math.sqrt(max(psi - delta * delta, 0.0))
-    return math.ceil((root / delta) ** 2)
+    fewest_flips = math.floor(math.log2(2.0 / (1.0 - confidence))) + 1
+    return max(math.ceil((root / delta) ** 2), math.ceil(fewest_flips / psi))
 
 
 def rows_for_standard_error(distance: float, error: float, rows: int, confidence: float) -> int:
@@ -164,7 +206,7 @@ def _z(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def _blocks(resamples: int, rows: int) -> Iterator[int]:
+def blocks(resamples: int, rows: int) -> Iterator[int]:
     """Sizes that sum to `resamples`, each small enough that size * rows numbers fit in memory."""
     size = max(1, BLOCK // max(1, rows))
     for start in range(0, resamples, size):

@@ -1,38 +1,52 @@
-"""gate: rules judge an evaluation. Pure: a report in, a decision out."""
+"""gate: rules judge an evaluation. Pure: a report and facts in, a decision out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, cast
 
 from pydantic import ValidationError
 
 from tunesmith import plugins
+from tunesmith.documents import choices
 from tunesmith.errors import NotFound, Problem, RecipeError, nearest
-from tunesmith.gate.rule import Rule
-from tunesmith.types.decision import Decision, Outcome
-from tunesmith.types.recipe import EvaluateSpec, GateSpec, PluginSpec
+from tunesmith.gate.rule import Reads, Rule
+from tunesmith.types.decision import Decision, Overall
+from tunesmith.types.gate import GateFacts
+from tunesmith.types.recipe import GateSpec, PluginSpec
 from tunesmith.types.report import Better, EvaluationReport
 
-__all__ = ["FOLDER", "exit_code", "judge", "load_rule", "problems"]
+__all__ = ["FOLDER", "Measured", "Narrow", "exit_code", "judge", "load_rule", "problems", "whole"]
 
 FOLDER = "tunesmith.gate.rules"
 
+Narrow = Callable[[EvaluationReport, Reads], EvaluationReport]
+"""The report with the rows that a rule reads narrowed to the slice that it names."""
 
-def judge(spec: GateSpec, report: EvaluationReport) -> Decision:
+
+def whole(report: EvaluationReport, reads: Reads) -> EvaluationReport:
+    """The report as it is. Raises RecipeError for a rule that names a slice, whose figures it does not hold."""
+    if reads.slice:
+        raise RecipeError([Problem(f"the figures of the slice {reads.slice!r} were not measured", field="gate.rules")])
+    return report
+
+
+def judge(spec: GateSpec, report: EvaluationReport, facts: GateFacts, narrow: Narrow = whole) -> Decision:
     """Every rule's verdict, in the order of the recipe; all rules are judged even after one failed.
 
     Raises:
         RecipeError: a rule does not exist or its options are not acceptable.
-        NotFound: a rule names a metric or contestant that the report does not have.
+        NotFound: a rule names a suite, slice, metric or contestant that the report does not have.
     """
     rules = [load_rule(rule) for rule in spec.rules]
-    return Decision(report_digest=report.content_digest(), verdicts=tuple(rule.judge(report) for rule in rules))
+    verdicts = tuple(rule.judge(narrow(report, rule.reads()), facts) for rule in rules)
+    return Decision(report_digest=report.content_digest(), verdicts=verdicts)
 
 
-def exit_code(outcome: Outcome) -> int:
-    """The process exit code for continuous integration: 0 pass, 1 fail, 2 inconclusive."""
-    return {"pass": 0, "fail": 1, "inconclusive": 2}[outcome]
+def exit_code(outcome: Overall) -> int:
+    """The process exit code for continuous integration: 0 pass (or waived), 1 fail, 3 inconclusive (2: wrong usage)."""
+    return {"pass": 0, "pass (waived)": 0, "fail": 1, "inconclusive": 3}[outcome]
 
 
 def load_rule(spec: PluginSpec, field: str = "gate.rules") -> Rule:
@@ -57,12 +71,27 @@ def load_rule(spec: PluginSpec, field: str = "gate.rules") -> Rule:
         ) from error
 
 
-def problems(
-    gate: GateSpec, evaluate: EvaluateSpec, directions: Mapping[str, Better] | None = None
-) -> tuple[Problem, ...]:
-    """What is wrong with the rules in view of what will be measured. Call it before anything runs.
+class Measured(NamedTuple):
+    """What is measured on one set of rows: metric -> which way it improves, the contestants, and whether a judge
+    compares their answers. `where` and `who` say where more metrics and contestants are named. `slices` are the rows'
+    slices, None while nobody knows them.
+    """
 
-    `directions` tells which way each metric improves (`tunesmith.evaluate.metric.directions(evaluate.metrics)`).
+    metrics: Mapping[str, Better]
+    contestants: tuple[str, ...]
+    where: str = "evaluate.metrics"
+    judged: bool = False
+    who: str = "evaluate.compare"
+    slices: tuple[str, ...] | None = None
+
+
+_NO_SUITES: Mapping[str, Measured] = MappingProxyType({})
+
+
+def problems(gate: GateSpec, rows: Measured | None, suites: Mapping[str, Measured] = _NO_SUITES) -> tuple[Problem, ...]:
+    """What is wrong with the rules in view of what is measured. Call it before anything runs.
+
+    `rows` is measured on the dataset's own rows (None: there are suites only), `suites` by the suite's name.
     """
     found: list[Problem] = []
     for index, spec in enumerate(gate.rules):
@@ -72,24 +101,43 @@ def problems(
         except RecipeError as error:
             found.extend(error.problems)
             continue
-        found.extend(_absent(field, "metric", reads.metrics, evaluate.metrics, "evaluate.metrics"))
-        found.extend(_absent(field, "contestant", reads.contestants, evaluate.compare, "evaluate.compare"))
-        found.extend(
-            Problem(
-                f"{spec.name} cannot judge {metric}, where {way} is better",
-                field=f"{field}.metric",
-                fix="use max_invalid or beats for it",
-            )
-            for metric in reads.metrics
-            if reads.needs and (way := (directions or {}).get(metric, reads.needs)) != reads.needs
-        )
+        if reads.suite and reads.suite not in suites:
+            found.append(_no_suite(field, spec.name, reads.suite, tuple(suites)))
+        elif (measured := suites[reads.suite] if reads.suite else rows) is not None:
+            found.extend(_unread(field, spec.name, reads, measured))
+        elif reads.contestants:
+            message = f"{spec.name} names no suite, and there are no rows but those of suites"
+            found.append(Problem(message, field=f"{field}.suite", fix=choices("", tuple(suites))))
     return tuple(found)
+
+
+def _unread(field: str, rule: str, reads: Reads, measured: Measured) -> Iterator[Problem]:
+    """What `rule` reads and will not find among what is measured."""
+    yield from _absent(field, "metric", reads.metrics, tuple(measured.metrics), measured.where)
+    yield from _absent(field, "contestant", reads.contestants, measured.contestants, measured.who)
+    if reads.judged and not measured.judged:
+        message = f"{rule} needs a judge's verdicts, and the suite {reads.suite!r} asks for none"
+        yield Problem(message, field=field, fix="write `pairwise: {model: ...}` in the suite")
+    if reads.slice and measured.slices is not None and reads.slice not in measured.slices:
+        message = f"no row is in the slice {reads.slice!r}"
+        yield Problem(message, field=f"{field}.slice", fix=choices(reads.slice, measured.slices))
+    for metric in reads.metrics:
+        way = measured.metrics.get(metric, reads.needs)
+        if reads.needs and way != reads.needs:
+            fix = f"use {'max' if way == 'lower' else 'min'}_score or beats for it"
+            yield Problem(f"{rule} cannot judge {metric}, where {way} is better", field=f"{field}.metric", fix=fix)
+
+
+def _no_suite(field: str, rule: str, suite: str, there: tuple[str, ...]) -> Problem:
+    listing = f"{', '.join(there) or 'none yet'}; or add its file to evaluate.suites"
+    message = f"{rule} reads the suite {suite!r}, which is not asked"
+    return Problem(message, field=f"{field}.suite", fix=_fix(suite, there, listing))
 
 
 def _absent(field: str, noun: str, wanted: tuple[str, ...], measured: tuple[str, ...], where: str) -> list[Problem]:
     return [
         Problem(
-            f"the rule needs the {noun} {name!r}, which will not be measured",
+            f"the rule needs the {noun} {name!r}, which is not measured",
             field=field,
             fix=_fix(name, measured, f"{', '.join(measured)}; or add it to {where}"),
         )

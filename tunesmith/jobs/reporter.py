@@ -81,9 +81,11 @@ class Reporter:
         run = run_of(self._home, self._job.id)
         if run is None:
             return
+        # The folders first: an epoch's validation is recorded before its folder is there, so what is read after has it.
+        folders = sorted((run / "epochs").glob("step-*"))
         metrics = metrics_of(run)
         self._tell_steps(metrics)
-        for folder in sorted((run / "epochs").glob("step-*")):
+        for folder in folders:
             step = int(folder.name.removeprefix("step-"))
             if step not in self._seen and step in metrics:
                 self._keep(folder, step, metrics)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from peft import PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ModelError
 from tunesmith.models.new_tokens import ROWS_FILE, row_tensors
 from tunesmith.models.score_head import HEAD_FILE, SCORE, score_head
 from tunesmith.types.base import Value, digest_file, digest_json
+
+if TYPE_CHECKING:
+    from tunesmith.models.peft_library import PeftConfig
 
 __all__ = [
     "CONFIG_FILE",
@@ -88,6 +90,8 @@ def trained_tensors(model: Any) -> dict[str, torch.Tensor]:
     """
     beside = _beside(model)
     if hasattr(model, "peft_config"):
+        from tunesmith.models.peft_library import get_peft_model_state_dict
+
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
     else:
         known = {id(tensor) for tensor in beside.values()}
@@ -120,6 +124,8 @@ def load_adapter_state(model: Any, state: Mapping[str, torch.Tensor]) -> None:
         raise ModelError(f"The adapter does not fit the model: {wrong[0]} is {got}, the model has {wanted}.")
     by_peft = set(expected) - set(_beside(model)) if hasattr(model, "peft_config") else set()
     if by_peft:
+        from tunesmith.models.peft_library import set_peft_model_state_dict
+
         set_peft_model_state_dict(model, {name: state[name] for name in by_peft})
     with torch.no_grad():
         for name in set(expected) - by_peft:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig, PeftType, get_peft_model
 
 from tunesmith import plugins
 from tunesmith.errors import ModelError, NotFound
@@ -15,6 +14,9 @@ from tunesmith.models.adapter import CONFIG_FILE, load_adapter_state, read_adapt
 from tunesmith.models.method import Method
 from tunesmith.models.new_tokens import attach_rows
 from tunesmith.models.virtual_adapters import attach_virtual, is_virtual
+
+if TYPE_CHECKING:
+    from tunesmith.models.peft_library import PeftConfig
 
 __all__ = ["METHODS", "attach", "method_of"]
 
@@ -36,6 +38,8 @@ def attach(model: Any, folder: Path) -> Any:
     elif own is not None:
         attached = own.attach(model, adapter)
     else:
+        from tunesmith.models.peft_library import get_peft_model
+
         try:
             with torch.random.fork_rng(devices=[]):
                 attached = get_peft_model(model, _peft_config(adapter.config))
@@ -51,6 +55,8 @@ def attach(model: Any, folder: Path) -> Any:
 
 def _peft_config(config: dict[str, Any]) -> PeftConfig:
     """The configuration as peft's own value; peft itself would ignore options that it does not know."""
+    from tunesmith.models.peft_library import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig
+
     name = config["peft_type"]
     known = {field.name for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[name])}
     if unknown := sorted(set(config) - known):
@@ -64,6 +70,8 @@ def method_of(config: dict[str, Any]) -> Method | None:
 
     Raises ModelError for a type that neither peft nor a plugin has.
     """
+    from tunesmith.models.peft_library import PeftType
+
     name = str(config.get("peft_type", ""))
     if name in PeftType.__members__ and "options" not in config:
         return None

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from peft import EvaConfig, LoraConfig, get_eva_state_dict
 
 from tunesmith.errors import ModelError
+from tunesmith.models.peft_library import EvaConfig, LoraConfig, get_eva_state_dict
 from tunesmith.types.conversation import Rendered
 
 __all__ = ["EVA_ROWS", "start_from_inputs"]

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from tunesmith.models.fused_lora import is_plain, join, lora_weights
+from tunesmith.models.peft_library import LoraLinear
 
 __all__ = ["attention_inputs", "fused_attention"]
 

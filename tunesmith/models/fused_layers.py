@@ -19,12 +19,12 @@ from types import MethodType
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from tunesmith.models.fused_attention import attention_inputs, fused_attention
 from tunesmith.models.fused_lora import is_plain, join, lora_weights
+from tunesmith.models.peft_library import LoraLinear
 
 __all__ = ["fuse_layers"]
 

@@ -23,8 +23,9 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
+
+from tunesmith.models.peft_library import LoraLinear
 
 __all__ = ["Joined", "LoraWeights", "fuse_lora_layers", "is_plain", "join", "lora_weights"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig
 from pydantic import Field
 from torch import Tensor
 
 from tunesmith.models.adapter import Adapter, plain_config
+from tunesmith.models.peft_library import LoraConfig
 from tunesmith.models.targets import Targeted
 
 __all__ = ["Factors", "LowRank", "as_plain_lora", "difference_of_factors"]

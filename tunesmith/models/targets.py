@@ -6,7 +6,6 @@ import re
 from typing import Any, Literal
 
 import torch
-from peft import PeftModel, get_peft_model
 from pydantic import Field
 from torch import nn
 
@@ -14,6 +13,7 @@ from tunesmith.errors import ModelError, nearest
 from tunesmith.models.fused_layers import fuse_layers
 from tunesmith.models.fused_lora import fuse_lora_layers
 from tunesmith.models.method import Method
+from tunesmith.models.peft_library import PeftModel, get_peft_model
 
 __all__ = ["Targeted", "inject", "linear_layers"]
 

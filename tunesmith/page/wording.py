@@ -23,7 +23,9 @@ def shorten(text: str, limit: int = 320) -> str:
 
 
 def duration(seconds: float) -> str:
-    """'340 ms', '12.4 s', '3 min 20 s'."""
+    """'340 ms', '12.4 s', '3 min 20 s'; nothing at all is '0 s'."""
+    if seconds == 0:
+        return "0 s"
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 60:

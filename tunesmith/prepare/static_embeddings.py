@@ -7,6 +7,7 @@ Reads the folders that model2vec writes (tokenizer.json, and model.safetensors w
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def load_embeddings(place: Path) -> StaticEmbeddings:
         if name is None:
             fix = f"use a model with one of: {', '.join(_TABLES)}"
             raise DataError([Problem("holds no table of embeddings", file="model.safetensors", fix=fix)])
-        table = tensors.get_tensor(name).astype(np.float32)
+        table = _table(tensors, place / "model.safetensors", name)
         if "mapping" in names:
             table = table[tensors.get_tensor("mapping")]
         if "weights" in names:
@@ -77,3 +78,16 @@ def load_embeddings(place: Path) -> StaticEmbeddings:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return StaticEmbeddings(tokenizer, table)
+
+
+def _table(tensors: Any, file: Path, name: str) -> npt.NDArray[np.float32]:
+    """The tensor `name` in 32-bit floats; bfloat16, which numpy does not know, is the upper half of them."""
+    part = tensors.get_slice(name)
+    if part.get_dtype() != "BF16":
+        return np.asarray(tensors.get_tensor(name), dtype=np.float32)
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        start, end = json.loads(stream.read(size))[name]["data_offsets"]
+        stream.seek(8 + size + start)
+        halves = np.frombuffer(stream.read(end - start), dtype="<u2")
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(part.get_shape())

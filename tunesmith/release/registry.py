@@ -56,12 +56,12 @@ class Registry:
         self._database = database or Database(Settings(home=home).sqlite_url)
 
     def register(
-        self, release: Release, adapter: Path, evidence: Mapping[str, Value] | None = None
+        self, release: Release, adapter: Path, evidence: Mapping[str, Value | str] | None = None
     ) -> tuple[Release, bool]:
         """Keep `release` under the next version of its name, with copies of the `adapter` folder and the `evidence`.
 
-        `evidence` maps file names to values, for example {"report.json": report}. The same content registered again
-        is the same version: the second result is False then.
+        `evidence` maps file names to values or texts, for example {"report.json": report}. The same content registered
+        again is the same version: the second result is False then.
 
         Raises ModelError when the adapter folder is missing or is not the one the release names.
         """
@@ -74,6 +74,11 @@ class Registry:
         """Every release, by name and version."""
         with self._database.transaction() as session:
             return tuple(self._placed(release) for release in store.all_releases(session))
+
+    def named(self, name: str) -> tuple[Release, ...]:
+        """The releases of this name, by version."""
+        with self._database.transaction() as session:
+            return tuple(self._placed(release) for release in store.releases_named(session, name))
 
     def get(self, reference: str) -> Release:
         """The release that `reference` means (see the module). Raises NotFound with the nearest match."""
@@ -160,7 +165,7 @@ class Registry:
     def _placed(self, release: Release) -> Release:
         return release.model_copy(update={"adapter_path": str(self._folder(release) / "adapter")})
 
-    def _keep_files(self, release: Release, adapter: Path, evidence: Mapping[str, Value]) -> None:
+    def _keep_files(self, release: Release, adapter: Path, evidence: Mapping[str, Value | str]) -> None:
         """Copy into a temporary folder, check, then rename: the release folder is complete or absent."""
         from tunesmith.models.adapter import adapter_digest  # imports torch, which listing releases must not
 
@@ -175,7 +180,8 @@ class Registry:
         try:
             shutil.copytree(adapter, draft / "adapter")
             for file, value in {**evidence, "release.json": release}.items():
-                (draft / file).write_text(value.model_dump_json(indent=2) + "\n", encoding="utf-8")
+                text = value if isinstance(value, str) else value.model_dump_json(indent=2) + "\n"
+                (draft / file).write_text(text, encoding="utf-8")
             try:
                 os.rename(draft, target)
             except OSError:

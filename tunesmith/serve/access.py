@@ -7,9 +7,10 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tunesmith.errors import DatabaseError
 from tunesmith.serve.body_limit import refuse
 from tunesmith.serve.caller import LOCAL, Caller, put_caller
-from tunesmith.serve.failures import ApiError
+from tunesmith.serve.failures import ApiError, as_api_error
 from tunesmith.serve.keyring import KeyRing
 from tunesmith.serve.scopes import scope_of
 from tunesmith.types.key import Key
@@ -39,8 +40,8 @@ class AccessCheck:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             try:
                 await self._identify(scope, scope.setdefault("state", {}))
-            except ApiError as error:
-                await refuse(error, scope, receive, send)
+            except (ApiError, DatabaseError) as error:
+                await refuse(as_api_error(error), scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -6,7 +6,6 @@ import logging
 import time
 from typing import NamedTuple
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -114,8 +113,9 @@ class _Watched:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers.update(provenance(self._trail, self._base) | _limits(self._trail.account))
+            told = provenance(self._trail, self._base) | _limits(self._trail.account)
+            added = ((name.encode("latin-1"), text.encode("latin-1")) for name, text in told.items())
+            message["headers"] = [*message.get("headers", ()), *added]
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self._ended = True

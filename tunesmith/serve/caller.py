@@ -26,16 +26,16 @@ LOCAL = Caller(project=DEFAULT_PROJECT, role="admin")
 """Who asks where no keys are used."""
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:  # async, for FastAPI takes any other dependency to a thread
     """The caller that the access check found. A request that did not pass it has none, and fails."""
     found = request.state.caller
     assert isinstance(found, Caller)
     return found
 
 
-def admin_of(request: Request) -> Caller:
+async def admin_of(request: Request) -> Caller:
     """The caller, when it is an administrator. Raises ApiError 403 otherwise."""
-    caller = caller_of(request)
+    caller = await caller_of(request)
     if caller.role != "admin":
         raise ApiError(
             403,

@@ -11,6 +11,8 @@ The registry is read at each request, so a new release is served without a resta
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -20,7 +22,7 @@ from tunesmith.serve.failures import ApiError
 from tunesmith.serve.trail import TRAIL, note_model
 from tunesmith.types.base import Value
 from tunesmith.types.release import Release
-from tunesmith.types.tuned import JOB_PREFIX, TunedModel
+from tunesmith.types.tuned import JOB_PREFIX, TUNED_PREFIX, TunedModel
 
 __all__ = ["BASE_ID", "BaseIdentity", "Catalogue", "Releases", "Served", "Tuned"]
 
@@ -33,6 +35,9 @@ class Releases(Protocol):
 
     def list(self) -> tuple[Release, ...]:
         """Every release, by name and version."""
+
+    def named(self, name: str, /) -> tuple[Release, ...]:
+        """The releases of this name, by version."""
 
     def aliases(self, name: str, /) -> dict[str, int]:
         """Alias -> version for all aliases of `name`."""
@@ -89,14 +94,24 @@ class Catalogue:
     def _open(self) -> tuple[Served, ...]:
         """The base and the releases that everybody may ask for."""
         fitting = [release for release in self._everybodys() if self._misfit(release) is None]
-        served = [Served(BASE_ID, None, self._base.created)]
+        served = [self._base_served()]
         for name in sorted({release.name for release in fitting}):
-            versions = {release.version: release for release in fitting if release.name == name}
-            served += [_served(release.reference, release) for release in versions.values()]
-            aliases = {alias: at for alias, at in self._releases.aliases(name).items() if at in versions}
-            served += [_served(f"{name}:{alias}", versions[at]) for alias, at in sorted(aliases.items())]
-            served.append(_served(name, versions[aliases.get(_DEFAULT_ALIAS, max(versions))]))
+            served += self._ids([release for release in fitting if release.name == name])
         return tuple(served)
+
+    def _base_served(self) -> Served:
+        return Served(BASE_ID, None, self._base.created)
+
+    def _ids(self, releases: Sequence[Release]) -> tuple[Served, ...]:
+        """All ids of the releases of one name."""
+        versions = {release.version: release for release in releases}
+        name = releases[0].name
+        aliases = {alias: at for alias, at in self._releases.aliases(name).items() if at in versions}
+        return (
+            *(_served(release.reference, release) for release in versions.values()),
+            *(_served(f"{name}:{alias}", versions[at]) for alias, at in sorted(aliases.items())),
+            _served(name, versions[aliases.get(_DEFAULT_ALIAS, max(versions))]),
+        )
 
     def find(self, model: str, project: str | None = None) -> Served:
         """What `model` means to `project` (None: the caller's).
@@ -104,13 +119,11 @@ class Catalogue:
         Raises ApiError 404 `model_not_found` that says what there is.
         """
         project = project or _present_project()
-        made = self._tuned.find(project, model) if self._tuned else None
-        found = self._made(made) if made is not None else None
-        known = {served.id: served for served in self.list(project)} if found is None else {}
-        found = found or known.get(model)
+        found = self._found(model, project)
         if found is not None:
             note_model(model)
             return found
+        known = [served.id for served in self.list(project)]
         elsewhere = [release for release in self._everybodys() if model in (release.reference, release.name)]
         if elsewhere:
             reason = f"The model '{model}' exists but is not served here: {self._misfit(elsewhere[-1])}."
@@ -119,6 +132,19 @@ class Catalogue:
             hint = f" Did you mean '{close}'?" if close else ""
             reason = f"The model '{model}' does not exist.{hint} There are: {', '.join(known)}."
         raise ApiError(404, reason, param="model", code="model_not_found")
+
+    def _found(self, model: str, project: str) -> Served | None:
+        """What `model` means, asking the database only for what can have this name: each request comes by here."""
+        if model == BASE_ID:
+            return self._base_served()
+        made = self._tuned.find(project, model) if self._tuned and model.startswith(TUNED_PREFIX) else None
+        if made is not None:
+            return self._made(made)
+        name = re.split("[@:]", model, maxsplit=1)[0]
+        if name.startswith(JOB_PREFIX):
+            return None
+        releases = [release for release in self._releases.named(name) if self._misfit(release) is None]
+        return next((served for served in self._ids(releases) if served.id == model), None) if releases else None
 
     def _everybodys(self) -> tuple[Release, ...]:
         return tuple(release for release in self._releases.list() if not release.name.startswith(JOB_PREFIX))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -21,17 +22,29 @@ Result = TypeVar("Result")
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
     """The result of `work`; cancels it and raises ClientDisconnect when the client goes away first."""
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_gone(receive))
+    caller = asyncio.current_task()
+    assert caller is not None
+    working, left = True, False
+
+    def leave(_: asyncio.Task[None]) -> None:
+        nonlocal left
+        if working and not left:
+            left = True
+            caller.cancel()
+
+    watcher = asyncio.create_task(_gone(receive))
+    watcher.add_done_callback(leave)
     try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if left and caller.cancelling() == 1:
+            raise ClientDisconnect from None
+        raise  # the caller itself is stopped
     finally:
-        task.cancel()
+        working = False
         watcher.cancel()
-        await asyncio.gather(task, watcher, return_exceptions=True)
+        if left:
+            caller.uncancel()
 
 
 async def answer_or_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result | Response:
@@ -62,5 +75,6 @@ class EventStream(StreamingResponse):
 
 
 async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue
+    with contextlib.suppress(Exception):  # whatever ends the reading, nobody is there any more
+        while (await receive())["type"] != "http.disconnect":
+            continue

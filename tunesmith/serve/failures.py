@@ -22,6 +22,7 @@ from tunesmith.errors import (
 __all__ = ["ApiError", "answer", "as_api_error", "install", "invalid"]
 
 _MOST_PROBLEMS = 10
+_DATABASE_SECONDS = 2  # a database that is started again is back within seconds
 
 
 class ApiError(TunesmithError):
@@ -68,7 +69,8 @@ def as_api_error(error: TunesmithError) -> ApiError:
     if isinstance(error, NotFound):
         return ApiError(404, message, code="not_found")
     if isinstance(error, DatabaseError):
-        return ApiError(503, message, kind="server_error", code="database_unavailable")
+        again = {"retry-after": str(_DATABASE_SECONDS)}
+        return ApiError(503, message, kind="server_error", code="database_unavailable", headers=again)
     return ApiError(500, message, kind="server_error")
 
 

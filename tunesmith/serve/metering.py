@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
-from tunesmith.engine.engine import Engine, GenerationRequest, TokenEvent
+from tunesmith.engine.engine import Engine, GenerationRequest, ScoredToken, TokenEvent
 from tunesmith.serve.failures import ApiError
 from tunesmith.serve.trail import TRAIL, Trail
 
@@ -64,10 +64,16 @@ class _Metered:
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
     ) -> tuple[float, ...]:
         """See `Engine.score`."""
+        return tuple(one.logprob for one in await self.score_with_top(prompt_ids, answer_ids, adapter, 0))
+
+    async def score_with_top(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, top: int
+    ) -> tuple[ScoredToken, ...]:
+        """See `Engine.score_with_top`."""
         trail = TRAIL.get()
         if trail is not None:
             trail.prompted((*prompt_ids, *answer_ids))
-        return await self._engine.score(prompt_ids, answer_ids, adapter)
+        return await self._engine.score_with_top(prompt_ids, answer_ids, adapter, top)
 
     async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
         """See `Engine.embed`."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
+
+from fastapi import Query
 
 from tunesmith.serve.failures import ApiError
 from tunesmith.types.base import Value
 
-__all__ = ["Page", "page_of"]
+__all__ = ["After", "Limit", "Page", "page_of"]
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+"""A parameter of our own lists: how many items."""
+
+After = Annotated[str | None, Query()]
+"""A parameter of our own lists: the id of the item before the first."""
 
 Item = TypeVar("Item")
 

@@ -33,7 +33,10 @@ class PromptRenderer(Protocol):
         """Ids of a plain text, opened as the tokenizer opens every text."""
 
     def decode(self, ids: Sequence[int], /) -> str:
-        """Text of `ids`."""
+        """Text of `ids`, special tokens left out."""
+
+    def piece(self, token_id: int, /) -> str:
+        """Text of one token, special tokens shown by name."""
 
 
 class Service(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import BigInteger, String, Text, select
+from sqlalchemy import BigInteger, String, Text, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -46,10 +46,15 @@ class AuditHeadRow(Tables):
 def append(session: Session, entries: Sequence[AuditEntry]) -> None:
     """Write `entries` at the end."""
     head = _locked_head(session)
+    rows: list[dict[str, object]] = []
+    number, digest = head.number, head.digest
     for entry in entries:
-        row = AuditRow.after(head.number + 1, head.digest, entry)
-        session.add(_stored(row))
-        head.number, head.digest = row.number, row.digest
+        row = AuditRow.after(number + 1, digest, entry)
+        rows.append(_stored(row))
+        number, digest = row.number, row.digest
+    if rows:
+        session.execute(insert(AuditLogRow), rows)
+    head.number, head.digest = number, digest
     session.flush()
 
 
@@ -106,14 +111,14 @@ def _all(session: Session) -> Iterator[AuditLogRow]:
         session.expunge_all()
 
 
-def _stored(row: AuditRow) -> AuditLogRow:
-    return AuditLogRow(
-        number=row.number,
-        project=row.entry.project,
-        content=row.entry.model_dump_json(),
-        previous=row.previous,
-        digest=row.digest,
-    )
+def _stored(row: AuditRow) -> dict[str, object]:
+    return {
+        "number": row.number,
+        "project": row.entry.project,
+        "content": row.entry.model_dump_json(),
+        "previous": row.previous,
+        "digest": row.digest,
+    }
 
 
 def _row(stored: AuditLogRow) -> AuditRow:

@@ -20,6 +20,7 @@ __all__ = [
     "lock_name",
     "moves_of",
     "release_by_id",
+    "releases_named",
 ]
 
 
@@ -91,6 +92,12 @@ def release_by_id(session: Session, identity: str) -> Release | None:
 def all_releases(session: Session) -> tuple[Release, ...]:
     """Every release, by name and version."""
     rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.name, ReleaseRow.version))
+    return tuple(_release(row) for row in rows)
+
+
+def releases_named(session: Session, name: str) -> tuple[Release, ...]:
+    """The releases of one name, by version."""
+    rows = session.scalars(select(ReleaseRow).where(ReleaseRow.name == name).order_by(ReleaseRow.version))
     return tuple(_release(row) for row in rows)
 
 

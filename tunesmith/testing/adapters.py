@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import IA3Config, LoraConfig, OFTConfig, PeftConfig, get_peft_model
 
 from tunesmith.models.adapter import AdapterIdentity, adapter_digest, save_adapter
 from tunesmith.models.attach import METHODS
 from tunesmith.models.method import Method
+from tunesmith.models.peft_library import IA3Config, LoraConfig, OFTConfig, PeftConfig, get_peft_model
 from tunesmith.models.weights import load_base, resolve_base
 from tunesmith.plugins import load
 from tunesmith.types.recipe import ModelSpec

@@ -31,6 +31,7 @@ __all__ = [
     "closing_the_iterator_cancels",
     "concurrent_answers_equal_single_ones",
     "length_ends_an_answer",
+    "likeliest_tokens_agree_with_answers",
     "logprobs_agree_with_scoring",
     "run_check",
     "seeds_are_deterministic",
@@ -98,6 +99,26 @@ async def logprobs_agree_with_scoring(subject: Subject) -> None:
         assert event.top[0].token_id == event.token_id
         assert abs(event.top[0].logprob - event.logprob) < _LOGPROB_TOLERANCE
     assert await subject.engine.score(subject.prompts[0], (), None) == ()
+
+
+async def likeliest_tokens_agree_with_answers(subject: Subject) -> None:
+    """A greedy answer's tokens are the likeliest at their places, and another answer's are where they have the same
+    log-probability to the last bit.
+    """
+    found = await answer(subject, subject.prompts[0])
+    own = await subject.engine.score_with_top(subject.prompts[0], found.token_ids, None, 1)
+    assert [one.top[0].token_id for one in own] == list(found.token_ids)
+    assert all(one.logprob == one.top[0].logprob for one in own)
+    other = await subject.engine.score_with_top(subject.prompts[0], subject.prompts[1], None, 1)
+    plain = await subject.engine.score(subject.prompts[0], subject.prompts[1], None)
+    assert len(other) == len(subject.prompts[1])
+    for one, token, score in zip(other, subject.prompts[1], plain, strict=True):
+        assert len(one.top) == 1
+        assert abs(one.logprob - score) < _LOGPROB_TOLERANCE
+        assert (one.top[0].token_id == token) == (one.logprob == one.top[0].logprob)
+        assert one.logprob <= one.top[0].logprob
+    assert all(not one.top for one in await subject.engine.score_with_top(subject.prompts[0], (3, 4), None, 0))
+    assert await subject.engine.score_with_top(subject.prompts[0], (), None, 1) == ()
 
 
 async def closing_the_iterator_cancels(subject: Subject) -> None:
@@ -238,6 +259,7 @@ CHECKS: tuple[Check, ...] = (
     concurrent_answers_equal_single_ones,
     seeds_are_deterministic,
     logprobs_agree_with_scoring,
+    likeliest_tokens_agree_with_answers,
     closing_the_iterator_cancels,
     too_long_is_refused_alone,
     bad_requests_are_refused,

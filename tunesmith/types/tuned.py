@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from tunesmith.types.base import Value
 
-__all__ = ["JOB_PREFIX", "TunedModel"]
+__all__ = ["JOB_PREFIX", "TUNED_PREFIX", "TunedModel"]
 
 JOB_PREFIX = "ftjob-"
 """What a job's id begins with, and so the name of the release it makes, which nobody but its project sees."""
+
+TUNED_PREFIX = "ft:"
+"""What the name of a job's model begins with."""
 
 
 class TunedModel(Value):

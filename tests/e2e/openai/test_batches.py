@@ -92,15 +92,65 @@ def test_the_answers_are_those_of_the_endpoint(client: openai.OpenAI) -> None:
 
 
 def test_embeddings_in_a_batch(client: openai.OpenAI) -> None:
-    body = {"model": "base", "input": "hello", "encoding_format": "float"}
-    row = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": body}
-    done = wait(client, begin(client, [row], "/v1/embeddings"), ended)
-    (answer,) = lines(client, done.output_file_id)
-    assert answer["response"]["body"]["object"] == "list"
+    bodies = [{"model": "base", "input": text, "encoding_format": "float"} for text in ("hello", ["a", "b"])]
+    done, (one, two) = answered(client, "/v1/embeddings", [*bodies, {"model": "base", "input": []}])
     direct = client.embeddings.create(model="base", input="hello", encoding_format="float")
-    assert answer["response"]["body"]["data"][0]["embedding"] == pytest.approx(direct.data[0].embedding, abs=1e-5)
-    assert done.usage is not None
-    assert done.usage.input_tokens == direct.usage.prompt_tokens
+    assert (one["object"], len(two["data"])) == ("list", 2)
+    assert one["data"][0]["embedding"] == pytest.approx(direct.data[0].embedding, abs=1e-5)
+    assert done.usage.input_tokens == direct.usage.prompt_tokens + two["usage"]["prompt_tokens"]
+    assert done.usage.output_tokens == 0
+
+
+def test_completions_in_a_batch(client: openai.OpenAI) -> None:
+    body = {"model": "base", "prompt": ["Once", "Twice"], "max_tokens": 4, "temperature": 0, "logprobs": 1}
+    done, (answer,) = answered(client, "/v1/completions", [body, {"model": "base", "prompt": "a", "max_tokens": -1}])
+    direct = client.completions.create(**body)
+    assert answer["object"] == "text_completion"
+    assert [choice["text"] for choice in answer["choices"]] == [choice.text for choice in direct.choices]
+    assert answer["choices"][0]["logprobs"]["tokens"] == direct.choices[0].logprobs.tokens
+    used = direct.usage
+    assert (done.usage.input_tokens, done.usage.output_tokens) == (used.prompt_tokens, used.completion_tokens)
+
+
+def test_responses_in_a_batch(client: openai.OpenAI) -> None:
+    body = {"model": "base", "input": "Hello", "max_output_tokens": 16, "temperature": 0}
+    done, (answer,) = answered(client, "/v1/responses", [body, {**body, "tools": [{"type": "web_search"}]}])
+    direct = client.responses.create(**body)
+    assert (answer["object"], answer["status"]) == ("response", direct.status)
+    assert [part["text"] for item in answer["output"] for part in item["content"]] == [direct.output_text]
+    used = direct.usage
+    assert (done.usage.input_tokens, done.usage.output_tokens) == (used.input_tokens, used.output_tokens)
+    follow = client.responses.create(**body | {"previous_response_id": answer["id"]})  # it is kept like any other
+    assert follow.usage.input_tokens > used.input_tokens
+
+
+def test_moderations_in_a_batch(client: openai.OpenAI) -> None:
+    bodies = [{"input": "I will kill you tomorrow"}, {"input": ["a fine day", "I want to kill myself"]}, {"input": 5}]
+    done, answers = answered(client, "/v1/moderations", bodies)
+    for body, answer in zip(bodies, answers, strict=False):
+        direct = client.moderations.create(**body)
+        assert answer["model"] == direct.model
+        assert answer["results"] == [each.model_dump(by_alias=True) for each in direct.results]
+    assert [each["flagged"] for each in answers[1]["results"]] == [False, True]
+    assert done.usage.total_tokens == 0
+
+
+def answered(client: openai.OpenAI, endpoint: str, bodies: list[dict[str, Any]]) -> tuple[Any, list[Any]]:
+    """The ended batch and the bodies of its answers in order; the last request must have failed with 400, alone."""
+    rows = [
+        {"custom_id": f"row-{number}", "method": "POST", "url": endpoint, "body": body}
+        for number, body in enumerate(bodies)
+    ]
+    done = wait(client, begin(client, rows, endpoint), ended)
+    assert (done.status, done.endpoint) == ("completed", endpoint)
+    assert (done.request_counts.completed, done.request_counts.failed) == (len(rows) - 1, 1)
+    (refused,) = lines(client, done.error_file_id)
+    assert (refused["custom_id"], refused["response"]["status_code"]) == (rows[-1]["custom_id"], 400)
+    assert set(refused["response"]["body"]["error"]) == {"message", "type", "param", "code"}
+    found = lines(client, done.output_file_id)
+    assert [line["custom_id"] for line in found] == [row["custom_id"] for row in rows[:-1]]
+    assert all(line["response"]["status_code"] == 200 and line["error"] is None for line in found)
+    return done, [line["response"]["body"] for line in found]
 
 
 def test_a_file_that_does_not_fit_the_endpoint_fails_with_its_lines(client: openai.OpenAI) -> None:

@@ -62,6 +62,34 @@ def test_log_probabilities_of_the_answer(client: openai.OpenAI) -> None:
     assert found.text_offset[0] == len("Once upon")
 
 
+def test_the_likeliest_tokens_of_a_prompt_say_whether_it_is_greedy(client: openai.OpenAI) -> None:
+    """What lm-evaluation-harness asks: a prompt with its own greedy answer, and with another, scored in one batch."""
+    said = ask(client, max_tokens=4, logprobs=0).choices[0]
+    ids = [3 + ord(letter) - ord("!") for letter in "Once"]
+    found = ask(client, prompt=["Once upon" + said.text, "Once upon a"], echo=True, logprobs=1, max_tokens=1)
+    greedy = [
+        [own == max(top.values()) for own, top in zip(one.token_logprobs[1:], one.top_logprobs[1:], strict=True)]
+        for one in (choice.logprobs for choice in found.choices)
+    ]
+    assert all(greedy[0][len("Once upon") - 1 :])
+    assert not all(greedy[1])
+    by_ids = ask(client, prompt=[ids], echo=True, logprobs=1, max_tokens=0).choices[0].logprobs
+    assert by_ids.top_logprobs[0] is None
+    assert by_ids.token_logprobs[1:] == pytest.approx(found.choices[0].logprobs.token_logprobs[1:4], abs=1e-4)
+
+
+def test_every_token_of_an_answer_has_its_log_probability(client: openai.OpenAI) -> None:
+    """The one that ends the answer too: a client counts them from the end."""
+    whole = ask(client, max_tokens=200, logprobs=1, seed=1, temperature=1.5, n=4)
+    ended = [choice for choice in whole.choices if choice.finish_reason == "stop"]
+    assert ended
+    assert whole.usage.completion_tokens == sum(len(choice.logprobs.tokens) for choice in whole.choices)
+    for choice in ended:
+        assert choice.logprobs.tokens[-1] in ("<|im_end|>", "<|endoftext|>")
+        assert choice.logprobs.tokens[-1] not in choice.text
+        assert choice.logprobs.tokens[-1] in choice.logprobs.top_logprobs[-1]
+
+
 def test_the_best_of_several(client: openai.OpenAI) -> None:
     options: Any = {"temperature": 1.5, "seed": 3, "max_tokens": 5, "logprobs": 0}
     every = ask(client, n=4, **options).choices
@@ -95,7 +123,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": 6}, "logprobs"),
     ({"best_of": 1, "n": 2}, "best_of"),
     ({"best_of": 2, "stream": True}, "best_of"),
-    ({"echo": True, "logprobs": 1}, "echo"),
     ({"extra_body": {"top_k": 1}}, "top_k"),
 ]
 

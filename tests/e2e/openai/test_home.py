@@ -1,4 +1,6 @@
-"""What lies in the server's home, over HTTP: releases with evidence, datasets with their ledger, runs' metrics."""
+"""What lies in the server's home, over HTTP: releases with evidence, datasets with their ledger, runs' metrics, their
+recipes, decisions; and which models lead where.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,11 @@ import openai
 import pytest
 
 from tests.e2e.openai.conftest import Running, start_server
+from tests.unit.decide.planted import decided, rows_of
+from tunesmith.decide.writing import write
+from tunesmith.store.database import Database
+from tunesmith.store.tuned import TunedModels
+from tunesmith.types.tuned import TunedModel
 
 RECIPE = """
 name: colours
@@ -125,8 +132,88 @@ def streamed(server: Running, run: str) -> Iterator[Any]:
                 yield json.loads(line.removeprefix("data: "))
 
 
+def test_the_recipe_of_a_run_is_whole_and_can_be_checked(trained: Running) -> None:
+    with trained.client() as client:
+        (entry,) = get(client, "/tunesmith/recipes")["data"]
+        assert entry["name"] == "colours"
+        run = get(client, f"/tunesmith/runs/{entry['id']}")
+        assert entry["recipe"]["train"]["method"]["rank"] == 2
+        assert entry["recipe"]["train"]["learning_rate"] is not None
+        assert get(client, f"/tunesmith/recipes/{run['id'][:-3]}") == entry
+        found = check(client, entry["recipe"])
+        assert (found["valid"], found["problems"]) == (True, [])
+        wrong = check(client, "name: colours\ntrain:\n  epoch: 1\n")
+        assert (wrong["valid"], wrong["recipe"]) == (False, None)
+        problem = next(each for each in wrong["problems"] if each["field"] == "train.epoch")
+        assert (problem["line"], "'epochs'" in problem["fix"]) == (3, True)
+        with pytest.raises(openai.BadRequestError, match="recipe"):
+            check(client, "x" * (1 << 17))
+
+
+def check(client: openai.OpenAI, recipe: Any) -> Any:
+    return client.post("/tunesmith/recipes/validate", cast_to=object, body={"recipe": recipe})
+
+
+def test_decisions_are_listed_and_read(trained: Running, tmp_path: Path) -> None:
+    pairs = [(f"question {n}", "ab"[n % 2]) for n in range(80)]
+    report, _ = decided(lambda *_: "a", rows_of(pairs, 20, 40, ("a", "b")), tmp_path)
+    with trained.client() as client:
+        assert get(client, "/tunesmith/decisions")["data"] == []
+        for name in ("first-000000000000", "second-000000000000"):
+            write(report, trained.home / "decisions" / name)
+        (trained.home / "decisions" / "unfinished-000000000000" / "arms").mkdir(parents=True)
+        listed = get(client, "/tunesmith/decisions")
+        assert {each["id"] for each in listed["data"]} == {"first-000000000000", "second-000000000000"}
+        found = get(client, "/tunesmith/decisions/first-000000000000")
+        assert found["report"] == json.loads(report.model_dump_json())
+        page = client.get("/tunesmith/decisions/first-000000000000/report", cast_to=str)
+        assert report.recommendation.headline.split(":")[0] in page
+        with pytest.raises(openai.NotFoundError, match="first-000000000000"):
+            get(client, "/tunesmith/decisions/first")
+
+
+def test_routes_say_what_answers_and_each_project_sees_its_own(trained: Running) -> None:
+    with trained.client() as client:
+        (release,) = get(client, "/tunesmith/releases")["data"]
+        made = TunedModel(name="ft:tiny:p::x", project="p", release=release["id"], job="ftjob-x", created_at=1)
+        database = Database(f"sqlite:///{trained.home / 'registry.db'}")
+        TunedModels(database).add(made)
+        database.close()
+        routes = get(client, "/tunesmith/routes")["data"]
+        assert [each["id"] for each in routes] == [model.id for model in client.models.list()]
+        (base, *tuned) = routes
+        assert (base["id"], base["release"], base["reference"]) == ("base", None, None)
+        assert {each["id"] for each in tuned} == {"colours@v1", "colours:stable", "colours"}
+        for each in tuned:
+            assert (each["release"], each["reference"]) == (release["id"], "colours@v1")
+            assert each["adapter_digest"] == release["release"]["adapter_digest"]
+        assert get(client, "/tunesmith/routes", release="colours@v1")["data"] == tuned
+        assert get(client, "/tunesmith/routes/colours:stable") in tuned
+        asked: Any = {"name": "m2", "project": "p", "role": "read"}
+        key = client.post("/tunesmith/keys", cast_to=object, body=asked)
+        for wrong in ("routes/ft:tiny:p::x", "routes/nothing", "routes?release=nothing"):
+            with pytest.raises(openai.NotFoundError):
+                get(client, f"/tunesmith/{wrong}")
+    found: Any = key
+    with trained.client(api_key=found["key"]) as member:
+        assert [each["id"] for each in get(member, "/tunesmith/routes")["data"]][-1] == made.name
+        assert get(member, f"/tunesmith/routes/{made.name}")["reference"] == "colours@v1"
+        first = get(member, "/tunesmith/routes", limit=2)
+        assert len(get(member, "/tunesmith/routes", after=first["last_id"])["data"]) == 3
+
+
 @pytest.mark.parametrize(
-    "path", ["releases/nothing", "datasets/abcdef", "runs/nothing", "datasets/..", "runs/x/report"]
+    "path",
+    [
+        "releases/nothing",
+        "datasets/abcdef",
+        "runs/nothing",
+        "datasets/..",
+        "runs/x/report",
+        "recipes/nothing",
+        "decisions/..",
+        "decisions/x/report",
+    ],
 )
 def test_what_is_not_there_is_not_found(trained: Running, path: str) -> None:
     with trained.client() as client, pytest.raises(openai.NotFoundError):
@@ -138,8 +225,11 @@ def test_a_cursor_that_is_no_item_is_refused(trained: Running) -> None:
         get(client, "/tunesmith/runs", after="nothing")
 
 
-def test_members_see_nothing_of_it(trained: Running) -> None:
+def test_members_see_nothing_of_it_but_have_recipes_checked(trained: Running) -> None:
     with trained.client() as client:
         made: Any = client.post("/tunesmith/keys", cast_to=object, body={"name": "m", "project": "p", "role": "member"})
-    with trained.client(api_key=made["key"]) as member, pytest.raises(openai.PermissionDeniedError):
-        get(member, "/tunesmith/releases")
+    with trained.client(api_key=made["key"]) as member:
+        for path in ("releases", "datasets", "runs", "recipes", "recipes/x", "decisions", "decisions/x"):
+            with pytest.raises(openai.PermissionDeniedError):
+                get(member, f"/tunesmith/{path}")
+        assert check(member, {"name": "x"})["valid"] is False

@@ -81,8 +81,7 @@ class Answer:
         if self._held is None:
             raise EngineError("The endpoint ended an answer without a token.")
         rest, self.ended = self._text.finish(), True
-        changes = {"text": self._held.text + rest.text, "finish_reason": _reason(told_reason)}
-        yield self._held.model_copy(update=changes)
+        yield self._held._replace(text=self._held.text + rest.text, finish_reason=_reason(told_reason))
 
     def _advance(self, token: int) -> tuple[str, FinishReason | None]:
         if token in self._codec.stop_ids:

@@ -16,9 +16,13 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from tunesmith.errors import ModelError
 
-__all__ = ["NAME", "KVPool", "PackedStep", "Segment", "packed_attention", "register_attention"]
+__all__ = ["NAME", "Gathered", "KVPool", "PackedStep", "Segment", "packed_attention", "register_attention"]
 
 NAME = "tunesmith_packed"
+
+# A call of the attention costs about as much as copying this many keys of a 135M model: up to that many, the keys of
+# several sequences are copied together and attended to at once.
+_GATHERED_KEYS = 256
 
 # Arguments of other attention functions that change the result; a model that uses one must not get a wrong answer.
 _UNSUPPORTED = ("s_aux", "position_bias", "head_mask")
@@ -52,6 +56,13 @@ class KVPool:
         keys, values = self._layers[layer]
         return keys[:, start:end], values[:, start:end]
 
+    def copied(self, layer: int, slots: Tensor, sequences: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [sequences, heads, L, width] of slots [sequences * L] of one layer."""
+        keys, values = self._layers[layer]
+        shape = (keys.shape[0], sequences, -1, keys.shape[2])
+        wide = (values.shape[0], sequences, -1, values.shape[2])
+        return keys[:, slots].view(shape).transpose(0, 1), values[:, slots].view(wide).transpose(0, 1)
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy `length` slots of every layer; the spans do not overlap."""
         for pair in self._layers.values():
@@ -60,6 +71,18 @@ class KVPool:
 
     def _room(self, like: Tensor) -> Tensor:
         return like.new_empty((like.shape[0], self.capacity, like.shape[2]))
+
+
+class Gathered(NamedTuple):
+    """Segments of one token each whose keys are copied side by side, so that one call attends for all of them.
+
+    rows: [B] their rows; slots: [B * L] their visible keys, a shorter one's last repeated; mask: [B, 1, 1, L] additive.
+    """
+
+    segments: frozenset[int]
+    rows: Tensor
+    slots: Tensor
+    mask: Tensor
 
 
 class Segment(NamedTuple):
@@ -86,6 +109,7 @@ class PackedStep:
         )
         self.slots = slots.to(device)
         self._masks: dict[tuple[int, int, int, torch.dtype], Tensor | None] = {}
+        self._gathered: dict[tuple[int, torch.dtype], Gathered | None] = {}
 
     def mask(self, index: int, window: int, groups: int, dtype: torch.dtype) -> tuple[int, Tensor | None]:
         """The first visible position of segment `index` and its additive mask [groups * n, context - first visible].
@@ -101,6 +125,31 @@ class PackedStep:
             mask = None if length == 1 else _mask(first_query, low, part.context, window, dtype)
             self._masks[key] = None if mask is None else mask.to(self._device).repeat(groups, 1)
         return low, self._masks[key]
+
+    def gathered(self, window: int, dtype: torch.dtype) -> Gathered | None:
+        """The segments to attend for in one call; None when there are not two of them."""
+        key = (window, dtype)
+        if key not in self._gathered:
+            self._gathered[key] = self._gather(window, dtype)
+        return self._gathered[key]
+
+    def _gather(self, window: int, dtype: torch.dtype) -> Gathered | None:
+        found = [
+            (index, part.first, part.start + part.context - seen, seen)
+            for index, part in enumerate(self.segments)
+            if part.last - part.first == 1 and (seen := min(window, part.context)) <= _GATHERED_KEYS
+        ]
+        if len(found) < 2:
+            return None
+        indices, rows, starts, lengths = (torch.tensor(column) for column in zip(*found, strict=True))
+        places = torch.arange(int(lengths.max()))
+        # The last key is repeated, not a free slot's: what was never written may not be a number.
+        slots = starts[:, None] + torch.minimum(places, lengths[:, None] - 1)
+        mask = torch.zeros(slots.shape, dtype=dtype).masked_fill_(places >= lengths[:, None], float("-inf"))
+        device = self._device
+        return Gathered(
+            frozenset(indices.tolist()), rows.to(device), slots.flatten().to(device), mask[:, None, None].to(device)
+        )
 
 
 def register_attention() -> None:
@@ -129,12 +178,20 @@ def packed_attention(
     step.pool.write(layer, step.slots, key[0], value[0])
     heads, groups = query.shape[1], query.shape[1] // key.shape[1]
     output = query.new_empty((query.shape[2], heads, value.shape[-1]))
+    together = step.gathered(window, query.dtype)
+    if together is not None:
+        folded = query[0][:, together.rows].transpose(0, 1).reshape(len(together.rows), -1, groups, query.shape[-1])
+        keys, values = step.pool.copied(layer, together.slots, len(together.rows))
+        found = _attend(folded, keys, values, together.mask, scale, options.get("softcap"))
+        output[together.rows] = found.reshape(len(together.rows), heads, -1)
     for index, part in enumerate(step.segments):
+        if together is not None and index in together.segments:
+            continue
         length = part.last - part.first
         low, mask = step.mask(index, window, groups, query.dtype)
         keys, values = step.pool.view(layer, part.start + low, part.start + part.context)
         folded = query[0, :, part.first : part.last].reshape(keys.shape[0], groups * length, -1)
-        found = _attend(folded, keys, values, mask, scale, options.get("softcap"))
+        found = _attend(folded[None], keys[None], values[None], mask, scale, options.get("softcap"))
         output[part.first : part.last] = found.view(heads, length, -1).transpose(0, 1)
     return output.unsqueeze(0), None
 
@@ -142,11 +199,10 @@ def packed_attention(
 def _attend(
     query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, softcap: float | None
 ) -> Tensor:
-    """[K, Q, D] x [K, L, D] -> [K, Q, D], with Gemma 2's soft capping of scores where asked for."""
+    """[B, K, Q, D] x [B, K, L, D] -> [B, K, Q, D], with Gemma 2's soft capping of scores where asked for."""
     if softcap is None:
-        attended = scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask, scale=scale)
-        return attended[0]
-    scores = torch.tanh(query @ keys.transpose(1, 2) * (scale / softcap)) * softcap
+        return scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
+    scores = torch.tanh(query @ keys.transpose(2, 3) * (scale / softcap)) * softcap
     if mask is not None:
         scores = scores + mask
     return torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype) @ values

@@ -21,7 +21,7 @@ from tunesmith.engine.backends._lora import LoraWeights
 from tunesmith.engine.backends._packed import PackedModel
 from tunesmith.engine.backends._variants import Variant
 from tunesmith.engine.detokenise import Codec
-from tunesmith.engine.engine import Constraint, GenerationRequest, TokenEvent
+from tunesmith.engine.engine import Constraint, GenerationRequest, ScoredToken, TokenEvent
 from tunesmith.engine.outbox import Outbox
 from tunesmith.engine.residents import Resident, Residents
 from tunesmith.engine.schedule import Limits
@@ -86,12 +86,18 @@ class EmbeddedEngine:
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
     ) -> tuple[float, ...]:
         """Natural-log probabilities [A] of the answer's tokens."""
+        return tuple(one.logprob for one in await self.score_with_top(prompt_ids, answer_ids, adapter, 0))
+
+    async def score_with_top(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, top: int
+    ) -> tuple[ScoredToken, ...]:
+        """The answer's tokens [A], each with the `top` likeliest at its place."""
         self._check_open()
         check_score(prompt_ids, answer_ids, adapter, self._capacity())
         if not answer_ids:
             return ()
-        outbox: Outbox[tuple[float, ...]] = Outbox()
-        job = scoring((*self._before(adapter), *prompt_ids), answer_ids, adapter, outbox)
+        outbox: Outbox[tuple[ScoredToken, ...]] = Outbox()
+        job = scoring((*self._before(adapter), *prompt_ids), answer_ids, adapter, outbox, top)
         with self._residents.use(adapter):
             self._loop.submit(job)
             try:

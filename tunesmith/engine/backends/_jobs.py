@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tunesmith.engine.backends._sampling import choose, generator_for, logprobs_of, top_logprobs
+from tunesmith.engine.backends._sampling import choose, generator_for, logprobs_of, scored_tokens, top_logprobs
 from tunesmith.engine.backends._shaping import Shaping, shaping_of
 from tunesmith.engine.detokenise import Codec, Detokeniser
-from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent
+from tunesmith.engine.engine import FinishReason, GenerationRequest, ScoredToken, TokenEvent
 from tunesmith.engine.outbox import Outbox
 from tunesmith.engine.schedule import Sequence
 
@@ -27,7 +27,7 @@ Ids = tuple[int, ...]
 class Job(Sequence, ABC):
     """A sequence that takes logits and answers through its outbox."""
 
-    outbox: Outbox[TokenEvent] | Outbox[tuple[float, ...]] = field(kw_only=True)
+    outbox: Outbox[TokenEvent] | Outbox[tuple[ScoredToken, ...]] = field(kw_only=True)
 
     @abstractmethod
     def accept(self, logits: Tensor) -> bool:
@@ -85,18 +85,19 @@ class Generation(Job):
 
 @dataclass(eq=False)
 class Scoring(Job):
-    """Collects the log-probabilities of given answer tokens."""
+    """Collects the log-probabilities of given answer tokens, with the `top` likeliest at their places."""
 
-    outbox: Outbox[tuple[float, ...]] = field(kw_only=True)
+    outbox: Outbox[tuple[ScoredToken, ...]] = field(kw_only=True)
     answer_ids: tuple[int, ...] = field(kw_only=True)
+    top: int = field(kw_only=True, default=0)
 
     def __post_init__(self) -> None:
-        self._found: list[float] = []
+        self._found: list[ScoredToken] = []
 
     def accept(self, logits: Tensor) -> bool:
         """Row r predicts the next answer token not scored yet."""
         done = len(self._found)
-        self._found += logprobs_of(logits, list(self.answer_ids[done : done + len(logits)]))
+        self._found += scored_tokens(logits, list(self.answer_ids[done : done + len(logits)]), self.top)
         if len(self._found) < len(self.answer_ids):
             return False
         self.outbox.put(tuple(self._found))
@@ -128,7 +129,9 @@ def generation(
     )
 
 
-def scoring(prompt_ids: Ids, answer_ids: Ids, adapter: str | None, outbox: Outbox[tuple[float, ...]]) -> Scoring:
+def scoring(
+    prompt_ids: Ids, answer_ids: Ids, adapter: str | None, outbox: Outbox[tuple[ScoredToken, ...]], top: int = 0
+) -> Scoring:
     """The job of scoring `answer_ids` (at least one) after `prompt_ids` (with the adapter's virtual tokens)."""
     tokens = [*prompt_ids, *answer_ids[:-1]]
     return Scoring(
@@ -138,4 +141,5 @@ def scoring(prompt_ids: Ids, answer_ids: Ids, adapter: str | None, outbox: Outbo
         adapter=adapter,
         outbox=outbox,
         answer_ids=answer_ids,
+        top=top,
     )

@@ -15,9 +15,9 @@ from tunesmith.engine.admission import Capacity, check_offered, check_request, c
 from tunesmith.engine.backends._answer import Answer
 from tunesmith.engine.backends._grammar import Grammars
 from tunesmith.engine.backends._targets import Target, Targets
-from tunesmith.engine.backends._wire import Dialect, events, generation_body, score_body, scores
+from tunesmith.engine.backends._wire import Dialect, events, generation_body, score_body, scored_tokens
 from tunesmith.engine.detokenise import Codec
-from tunesmith.engine.engine import Constraint, GenerationRequest, Sampling, TokenEvent
+from tunesmith.engine.engine import Constraint, GenerationRequest, Sampling, ScoredToken, TokenEvent
 from tunesmith.engine.residents import Resident, Residents
 from tunesmith.errors import EngineError, ModelError, NotFound, RequestRefused
 
@@ -86,6 +86,12 @@ class RemoteEngine:
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
     ) -> tuple[float, ...]:
         """Natural-log probabilities [A] of the answer's tokens. EngineError where the endpoint cannot give them."""
+        return tuple(one.logprob for one in await self.score_with_top(prompt_ids, answer_ids, adapter, 0))
+
+    async def score_with_top(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, top: int
+    ) -> tuple[ScoredToken, ...]:
+        """The answer's tokens [A], each with the `top` likeliest at its place, as the endpoint tells them."""
         self._check_open()
         check_score(prompt_ids, answer_ids, adapter, self._capacity())
         if not self._model.dialect.scores:
@@ -96,11 +102,10 @@ class RemoteEngine:
         with self._residents.use(adapter):
             async for target in self._attempts(adapter):
                 with self._failing(target):
-                    body = score_body(ids, target.model, self._model.dialect.extras)
+                    body = score_body(ids, target.model, self._model.dialect.extras, top)
                     response = await self._http().post(f"{target.url}/completions", json=body)
                     _require_ok(response.status_code, response.content)
-                    found = scores(response.json(), len(ids))
-                    return tuple(one for one in found[len(prompt_ids) :] if one is not None)
+                    return scored_tokens(response.json(), len(ids), top)[len(prompt_ids) - 1 :]
         raise EngineError("No server could score the answer.")
 
     async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:

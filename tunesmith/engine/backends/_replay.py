@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tunesmith.engine.admission import Capacity, check_offered, check_request, check_score
 from tunesmith.engine.detokenise import Codec, Detokeniser
-from tunesmith.engine.engine import FinishReason, GenerationRequest, TokenEvent, TokenLogprob
+from tunesmith.engine.engine import FinishReason, GenerationRequest, ScoredToken, TokenEvent, TokenLogprob
 from tunesmith.errors import EngineError, ModelError, NotFound
 from tunesmith.models.adapter import adapter_digest
 
@@ -20,6 +20,8 @@ __all__ = ["AnsweringCodec", "EchoEngine"]
 # Log-probability of a token the engine would say, and of any other: any fixed pair does.
 _SAID, _UNSAID = -0.125, -4.0
 _DIMENSIONS = 64
+# So many tokens are given at once where none takes time; then others have their turn.
+_AT_ONCE = 16
 
 
 class AnsweringCodec(Codec, Protocol):
@@ -75,10 +77,21 @@ class EchoEngine:
         self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None
     ) -> tuple[float, ...]:
         """A fixed log-probability for each token the engine would say, a lower one for any other."""
+        return tuple(one.logprob for one in await self.score_with_top(prompt_ids, answer_ids, adapter, 0))
+
+    async def score_with_top(
+        self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], adapter: str | None, top: int
+    ) -> tuple[ScoredToken, ...]:
+        """As `score`; the likeliest token is the one the engine would say, and after its end the given one."""
         self._check_open()
         check_score(prompt_ids, answer_ids, adapter, self._capacity())
         said = self._answer(prompt_ids)
-        return tuple(_SAID if said[at : at + 1] == (token,) else _UNSAID for at, token in enumerate(answer_ids))
+        found: list[ScoredToken] = []
+        for at, token in enumerate(answer_ids):
+            likeliest, logprob = (said[at], _SAID) if at < len(said) else (token, _UNSAID)
+            best = (TokenLogprob(token_id=likeliest, logprob=logprob),)[:top]
+            found.append(ScoredToken(logprob if token == likeliest else _UNSAID, best))
+        return tuple(found)
 
     async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
         """How often each token occurs, counted modulo the number of dimensions, scaled to length 1."""
@@ -129,8 +142,9 @@ class EchoEngine:
         key = request.adapter or ""
         self._running[key] = self._running.get(key, 0) + 1
         try:
-            for event in self._events(request):
-                await asyncio.sleep(self._delay_seconds)
+            for number, event in enumerate(self._events(request)):
+                if self._delay_seconds or number % _AT_ONCE == 0:
+                    await asyncio.sleep(self._delay_seconds)
                 self._check_open()
                 yield event
         finally:
@@ -156,7 +170,7 @@ class EchoEngine:
         return events
 
     def _answer(self, prompt_ids: tuple[int, ...]) -> tuple[int, ...]:
-        prompt = self._codec.decode(prompt_ids)
+        prompt = self._codec.decode(prompt_ids) if self._answers else ""
         for key, answer in self._answers.items():
             if key in prompt:
                 return self._codec.answer_ids(answer)

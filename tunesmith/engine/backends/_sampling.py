@@ -7,9 +7,9 @@ import secrets
 import torch
 from torch import Tensor
 
-from tunesmith.engine.engine import Sampling, TokenLogprob
+from tunesmith.engine.engine import Sampling, ScoredToken, TokenLogprob
 
-__all__ = ["choose", "generator_for", "logprobs_of", "top_logprobs"]
+__all__ = ["choose", "generator_for", "logprobs_of", "scored_tokens", "top_logprobs"]
 
 
 # Logits divided by less overflow; the most likely token has all the probability long before.
@@ -46,6 +46,21 @@ def logprobs_of(logits: Tensor, token_ids: list[int]) -> list[float]:
     chosen = logits[torch.arange(len(token_ids)), torch.tensor(token_ids)]
     found: list[float] = (chosen - logits.logsumexp(-1)).tolist()
     return found
+
+
+def scored_tokens(logits: Tensor, token_ids: list[int], top: int) -> list[ScoredToken]:
+    """token_ids[r] under row r of logits [R, V], with the `top` likeliest tokens of the row.
+
+    All of a row is taken against one normaliser, so that the same token has the same number wherever it is told.
+    """
+    normaliser = logits.logsumexp(-1)
+    chosen = (logits[torch.arange(len(token_ids)), torch.tensor(token_ids)] - normaliser).tolist()
+    if not top:
+        return [ScoredToken(logprob) for logprob in chosen]
+    values, ids = logits.topk(min(top, logits.shape[-1]), dim=-1)
+    rows = zip(ids.tolist(), (values - normaliser[:, None]).tolist(), strict=True)
+    likeliest = [tuple(TokenLogprob(token_id=i, logprob=v) for i, v in zip(*row, strict=True)) for row in rows]
+    return [ScoredToken(logprob, best) for logprob, best in zip(chosen, likeliest, strict=True)]
 
 
 def top_logprobs(logits: Tensor, count: int) -> tuple[TokenLogprob, ...]:

@@ -14,10 +14,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.engine.backends._grammar import WHITE_SPACE
-from tunesmith.engine.engine import Constraint, GenerationRequest, Sampling, TokenLogprob
+from tunesmith.engine.engine import Constraint, GenerationRequest, Sampling, ScoredToken, TokenLogprob
 from tunesmith.errors import EngineError
 
-__all__ = ["Dialect", "Naming", "Told", "dialect_of", "events", "generation_body", "score_body", "scores", "told"]
+__all__ = [
+    "Dialect",
+    "Naming",
+    "Told",
+    "dialect_of",
+    "events",
+    "generation_body",
+    "score_body",
+    "scored_tokens",
+    "scores",
+    "told",
+]
 
 Naming = Literal["token_id", "content"]
 _PREFIX = "token_id:"
@@ -100,9 +111,11 @@ def _structured(constraint: Constraint) -> dict[str, Any]:
     return {"json": {**schema, "x-guidance": own} if isinstance(schema, dict) else schema}
 
 
-def score_body(token_ids: Sequence[int], model: str, extras: bool) -> dict[str, Any]:
-    """The JSON body that asks for the log-probabilities of given tokens and for none of its own."""
-    body = {"model": model, "prompt": list(token_ids), "max_tokens": 0, "echo": True, "logprobs": 0, "temperature": 0}
+def score_body(token_ids: Sequence[int], model: str, extras: bool, top: int = 0) -> dict[str, Any]:
+    """The JSON body that asks for the log-probabilities of given tokens, with the `top` likeliest at their places, and
+    for none of its own.
+    """
+    body = {"model": model, "prompt": list(token_ids), "max_tokens": 0, "echo": True, "logprobs": top, "temperature": 0}
     return body | ({"return_tokens_as_token_ids": True} if extras else {})
 
 
@@ -112,6 +125,20 @@ def scores(answer: Mapping[str, Any], expected: int) -> tuple[float | None, ...]
     if len(logprobs) < expected:
         raise EngineError(f"The endpoint scored {len(logprobs)} of {expected} tokens.")
     return tuple(logprobs[:expected])
+
+
+def scored_tokens(answer: Mapping[str, Any], expected: int, top: int) -> tuple[ScoredToken, ...]:
+    """Each of the `expected` tokens but the first, with the `top` likeliest at its place."""
+    logprobs = [one for one in scores(answer, expected)[1:] if one is not None]
+    if not top:
+        return tuple(ScoredToken(logprob) for logprob in logprobs)
+    likeliest = (_choice(answer).get("logprobs") or {}).get("top_logprobs") or []
+    if len(likeliest) < expected:
+        raise EngineError(f"The endpoint told the likeliest tokens at {len(likeliest)} of {expected} places.")
+    return tuple(
+        ScoredToken(logprob, _best(((_id(name), value) for name, value in place.items()), top))
+        for logprob, place in zip(logprobs, likeliest[1:expected], strict=True)
+    )
 
 
 def told(choice: Mapping[str, Any], dialect: Dialect, count: int) -> Iterator[Told]:

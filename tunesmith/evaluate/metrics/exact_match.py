@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from tunesmith.evaluate.metric import Floats, ratio
+from tunesmith.evaluate.reference_texts import accepted
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
 
@@ -15,7 +16,10 @@ __all__ = ["ExactMatch"]
 
 
 class ExactMatch(Value):
-    """Share of rows whose answer equals the reference exactly. Answers 'Fee', 'fee' to 'Fee', 'Fee': 1/2."""
+    """Share of rows whose answer equals the reference exactly. Answers 'Fee', 'fee' to 'Fee', 'Fee': 1/2.
+
+    Where an item lists further right answers (`expect.answers`), one of them is as good.
+    """
 
     better: ClassVar[Better] = "higher"
     scale: ClassVar[Scale] = "proportion"
@@ -23,7 +27,7 @@ class ExactMatch(Value):
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
         """[N, 2]: (equal, 1). Every row is scored."""
-        rows = [(row.answer.strip() == row.reference.strip(), 1.0) for row in predictions]
+        rows = [(row.answer.strip() in {each.strip() for each in accepted(row)}, 1.0) for row in predictions]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def value(self, totals: Floats) -> Floats:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
@@ -17,7 +18,8 @@ __all__ = ["InvalidRate"]
 class InvalidRate(Value):
     """Share of rows whose answer cannot be read as any known label (lower is better).
 
-    Without known labels there is nothing to be invalid against: every row is unscored.
+    Without known labels there is nothing to be invalid against: every row is unscored; and so, as in accuracy, are rows
+    whose reference is no known label, such as a suite's items of other types.
     """
 
     better: ClassVar[Better] = "lower"
@@ -28,7 +30,8 @@ class InvalidRate(Value):
         """[N, 2]: (invalid, 1)."""
         if not labels:
             return np.full((len(predictions), 2), np.nan)
-        rows = [(row.label is None, 1.0) for row in predictions]
+        read = label_reader(labels)
+        rows = [(np.nan, np.nan) if read(row.reference) is None else (row.label is None, 1.0) for row in predictions]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def value(self, totals: Floats) -> Floats:

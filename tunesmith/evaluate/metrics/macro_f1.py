@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
-from tunesmith.evaluate.labels import label_reader
-from tunesmith.evaluate.metric import Floats, ratio
+from tunesmith.evaluate.label_counts import averaged, counts_of, label_terms
+from tunesmith.evaluate.metric import Floats
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
 
@@ -29,23 +27,9 @@ class MacroF1(Value):
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
         """[N, 3 C] for C labels: hit, reference and answer indicators of each label."""
-        read = label_reader(labels)
-        place = {label: index for index, label in enumerate(dict.fromkeys(labels))}
-        terms = np.zeros((len(predictions), 3, max(1, len(place))))
-        for row, prediction in enumerate(predictions):
-            reference = read(prediction.reference)
-            if reference is None:
-                terms[row] = np.nan
-                continue
-            terms[row, 1, place[reference]] = 1.0
-            if prediction.label is not None:
-                terms[row, 2, place[prediction.label]] = 1.0
-                terms[row, 0, place[reference]] = float(prediction.label == reference)
-        return terms.reshape(len(predictions), 3 * max(1, len(place)))
+        return label_terms(predictions, labels)
 
     def value(self, totals: Floats) -> Floats:
         """Mean F1 over the labels that occur."""
-        hits, references, answers = np.split(totals, 3, axis=-1)
-        occurs = references + answers > 0
-        f1 = np.where(occurs, ratio(2.0 * hits, references + answers), 0.0)
-        return ratio(f1.sum(axis=-1), occurs.sum(axis=-1).astype(np.float64))
+        counts = counts_of(totals)
+        return averaged(counts, 2.0 * counts.hits, counts.references + counts.answers, "macro")

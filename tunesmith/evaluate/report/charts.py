@@ -44,20 +44,21 @@ def loss_chart(rows: Sequence[dict[str, Any]], best_step: int) -> Markup:
 def score_chart(contestants: Sequence[Contestant]) -> Markup:
     """Scores between 0% and 100% of every contestant with their intervals, one group per metric."""
     names = [name for name, score in contestants[0].scores.items() if score.scale != "number"]
-    groups = [
-        [(each, each.scores[name]) for each in contestants if each.scores[name].low is not None] for name in names
+    scored = [
+        (name, [(each, each.scores[name]) for each in contestants if each.scores[name].low is not None])
+        for name in names
     ]
-    groups = [group for group in groups if group]
+    groups = [(name, group) for name, group in scored if group]
     row, gap, left = 26.0, 20.0, 250.0
-    height = 30 + sum(len(group) * row + gap for group in groups)
+    height = 30 + sum(len(group) * row + gap for _, group in groups)
     frame = Frame(left, 8, WIDTH - 84, height - 26)
     x = frame.x(0, 1)
     parts = [upright(frame, x(each / 4), f"{25 * each}%") for each in range(5)]
     y = frame.top + 12
-    for group in groups:
+    for name, group in groups:
         score = group[0][1]
         note = " (lower is better)" if score.better == "lower" else ""
-        parts.append(text(0, y + 4, wording.name(score.metric), class_="group"))
+        parts.append(text(0, y + 4, wording.name(name), class_="group"))
         parts.append(text(0, y + 20, note.strip(), class_="tick"))
         for index, (contestant, score) in enumerate(group):
             parts.append(_whisker(frame, x, y + index * row, contestant, score))

@@ -18,6 +18,9 @@ TERMS = (
     ("Interval", "the range that holds the true figure with the stated confidence"),
     ("Paired comparison", "two models judged row by row on the same rows, which shows smaller differences reliably"),
     ("p", "how often chance alone would show a difference this large; below 0.05 is the usual border"),
+    ("Holm p", "p raised for the number of metrics compared, since among many tries one succeeds by chance"),
+    ("Detectable", "the true difference that these rows would show as real in four of five repetitions"),
+    ("Groups", "rows of one conversation or passage are not independent; the figures count them as one group"),
     ("McNemar exact", "the test for right-or-wrong answers: are won and lost rows as even as coin flips?"),
     ("Paired permutation", "the test for other figures: swap the two models' answers at random and compare"),
     ("Inconclusive", "the rows at hand can tell neither yes nor no; the report says about how many more are needed"),
@@ -32,6 +35,6 @@ TERMS = (
 
 def glossary(evaluation: EvaluationReport) -> tuple[tuple[str, str], ...]:
     """The terms, and the metrics that this evaluation measured."""
-    measured = dict.fromkeys(name for contestant in evaluation.contestants for name in contestant.scores)
-    metrics = tuple((wording.name(name), load_metric(name).meaning) for name in measured)
+    measured = {title: score.metric for each in evaluation.contestants for title, score in each.scores.items()}
+    metrics = tuple((wording.name(title), load_metric(name).meaning) for title, name in measured.items())
     return (*metrics, *TERMS)

@@ -9,9 +9,10 @@ from tunesmith.evaluate.report.facts import ReportFacts
 from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.report.samples import confused_pairs, flips
 from tunesmith.evaluate.report.story import model_name, rival, story, subject
+from tunesmith.evaluate.report.suites import suite_rows
 from tunesmith.page.markdown import escaped, table
 from tunesmith.types.dataset import Check
-from tunesmith.types.decision import Outcome
+from tunesmith.types.decision import Decision, Outcome, Verdict
 
 __all__ = ["markdown_page"]
 
@@ -22,6 +23,7 @@ def markdown_page(facts: ReportFacts) -> str:
         *_verdict(facts),
         *_scores(facts),
         *_comparisons(facts),
+        *_suites(facts),
         *_labels(facts),
         *_changes(facts),
         *_data(facts),
@@ -40,12 +42,15 @@ def _verdict(facts: ReportFacts) -> list[str]:
     found = story(facts)
     parts = [f"# {escaped(facts.title)}", f"**{escaped(found.badge)}** ({escaped(facts.created)})"]
     parts.extend(escaped(line) for line in (found.headline, *found.details))
-    verdicts = facts.decision.verdicts if facts.decision else ()
-    if verdicts:
-        parts.append(
-            "\n".join(f"- {_sign(each.outcome)} **{each.outcome}**: {escaped(each.reason)}" for each in verdicts)
-        )
+    if facts.decision and facts.decision.verdicts:
+        parts.append("\n".join(_judged(facts.decision, each) for each in facts.decision.verdicts))
     return parts
+
+
+def _judged(decision: Decision, verdict: Verdict) -> str:
+    waiver = decision.waiver_of(verdict)
+    waived = f" {escaped(waiver.text)}" if waiver else ""
+    return f"- {_sign(verdict.outcome)} **{verdict.outcome}**: {escaped(verdict.reason)}{waived}"
 
 
 def _scores(facts: ReportFacts) -> list[str]:
@@ -68,24 +73,21 @@ def _scores(facts: ReportFacts) -> list[str]:
 
 
 def _comparisons(facts: ReportFacts) -> list[str]:
-    rows = tables.comparison_rows(facts.evaluation)
+    heads, rows = tables.comparison_cells(facts.evaluation)
+    return ["## Paired comparisons", table(heads, rows)] if rows else []
+
+
+def _suites(facts: ReportFacts) -> list[str]:
+    rows = suite_rows(facts.evaluation)
     if not rows:
         return []
-    heads = (
-        "Comparison",
-        "Metric",
-        "Difference",
-        f"{facts.evaluation.confidence:.0%} interval",
-        "p",
-        "Won : lost",
-        "Reading",
-    )
+    heads = ("Suite", "Metric", "Before", "Now", "Difference", "Interval", "Reading")
     cells = [
-        (f"{row.model} against {row.baseline}", row.metric, row.difference, row.interval, f"{row.p} ({row.test})",
-         f"{row.won} : {row.lost}", row.reading)
+        (f"{row.suite} ({row.items} items)", row.metric, row.theirs, f"{row.ours} {row.error}", row.difference,
+         row.interval, row.reading)
         for row in rows
     ]  # fmt: skip
-    return ["## Paired comparisons", table(heads, cells)]
+    return ["## What else changed", table(heads, cells)]
 
 
 def _labels(facts: ReportFacts) -> list[str]:

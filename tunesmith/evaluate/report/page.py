@@ -11,6 +11,7 @@ from tunesmith.evaluate.report.glossary import glossary
 from tunesmith.evaluate.report.heatmap import heatmap
 from tunesmith.evaluate.report.samples import confused_pairs, flips
 from tunesmith.evaluate.report.story import learning, model_name, rival, story, subject
+from tunesmith.evaluate.report.suites import suite_rows
 from tunesmith.page.html import page
 
 __all__ = ["html_page"]
@@ -19,6 +20,7 @@ SHOWN_FLIPS = 6
 SECTIONS = (
     ("scores", "Scores"),
     ("comparisons", "Comparisons"),
+    ("suites", "Suites"),
     ("training", "Training"),
     ("labels", "Labels"),
     ("confused", "Confused pairs"),
@@ -53,6 +55,7 @@ def _content(facts: ReportFacts) -> dict[str, Any]:
         "score_heads": [wording.name(name) for name in ours.scores],
         "contestant_rows": tables.contestant_rows(evaluation),
         "comparison_rows": tables.comparison_rows(evaluation),
+        "suite_rows": suite_rows(evaluation),
         "class_rows": tables.class_rows(ours),
         "score_chart": score_chart(evaluation.contestants),
         "loss_chart": loss_chart(facts.metrics, facts.run.best_step),
@@ -69,6 +72,7 @@ def _content(facts: ReportFacts) -> dict[str, Any]:
     }
     shown = {
         "comparisons": content["comparison_rows"],
+        "suites": content["suite_rows"],
         "labels": content["heatmap"],
         "confused": content["confused"],
         "flips": content["flips"],

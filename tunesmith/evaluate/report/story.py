@@ -54,7 +54,9 @@ def story(facts: ReportFacts) -> Story:
     score = main_metric(ours)
     if score is None or score.value is None:
         return Story(tone, badge, "No row could be scored.", ())
-    value = f"{wording.amount(score.value, score.scale)} {wording.plus_minus(score)}".strip()
+    value, spread = wording.amount(score.value, score.scale), wording.plus_minus(score)
+    if spread:
+        value += f" {spread}" if spread.startswith("\u00b1") else f" ({score.confidence:.0%} interval {spread})"
     phrases = {
         "accuracy": f"answers {value} of {score.n} held-out rows with the right label",
         "exact_match": f"answers {value} of {score.n} held-out rows exactly as expected",
@@ -79,10 +81,13 @@ def _badge(facts: ReportFacts) -> tuple[str, str]:
         return "none", "Measured, not judged"
     badges = {
         "pass": "Passed every gate",
+        "pass (waived)": "Passed with waivers",
         "fail": "Did not pass the gate",
         "inconclusive": "Inconclusive: more rows are needed",
     }
-    return facts.decision.outcome, badges[facts.decision.outcome]
+    outcome = facts.decision.outcome
+    # Somebody answers for what did not pass: a warning, not a success.
+    return "inconclusive" if outcome == "pass (waived)" else outcome, badges[outcome]
 
 
 def model_name(contestant: Contestant) -> str:

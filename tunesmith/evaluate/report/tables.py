@@ -20,6 +20,7 @@ __all__ = [
     "ScoreCell",
     "Tile",
     "class_rows",
+    "comparison_cells",
     "comparison_rows",
     "contestant_rows",
     "identity_facts",
@@ -37,7 +38,7 @@ class Tile(NamedTuple):
 
 
 class ScoreCell(NamedTuple):
-    """One score: value, ± standard error, and a note when rows could not be scored."""
+    """One score: value, ± standard error, and a note when rows share groups or could not be scored."""
 
     value: str
     error: str
@@ -57,7 +58,11 @@ class ContestantRow(NamedTuple):
 
 
 class ComparisonRow(NamedTuple):
-    """One paired comparison; `kind` is good, bad or unsure; `first` marks the first metric of a pair."""
+    """One paired comparison; `kind` is good, bad or unsure; `first` marks the first metric of a pair.
+
+    `holm` is p adjusted over the pair's metrics, `detectable` the smallest difference that these rows find, `groups`
+    how many of them are independent ('': all).
+    """
 
     first: bool
     model: str
@@ -67,7 +72,11 @@ class ComparisonRow(NamedTuple):
     difference: str
     interval: str
     p: str
+    holm: str
     test: str
+    detectable: str
+    rows: str
+    groups: str
     won: int
     lost: int
     reading: str
@@ -97,15 +106,15 @@ def tiles(facts: ReportFacts) -> tuple[Tile, ...]:
         if pair and other:
             ends = f"{wording.change(pair.low, score.scale)} to {wording.change(pair.high, score.scale)}"
             label = f"Against {wording.name(other.name).lower()}"
-            unit = "" if score.scale == "number" else " pts"
-            found.append(Tile(label, wording.change(pair.difference, score.scale) + unit, ends))
+            found.append(Tile(label, wording.difference(pair.difference, score.scale), ends))
     invalid = ours.scores.get("invalid_rate")
     if invalid is not None and invalid.value is not None:
         found.append(Tile("Invalid answers", wording.amount(invalid.value, invalid.scale), wording.interval(invalid)))
     latency = wording.duration(ours.latency_median_seconds)
     found.append(Tile("Median latency", latency, f"{facts.evaluation.concurrency} requests in flight"))
-    trained = f"{facts.run.trainable_parameters / 1e6:.1f} million trained parameters"
-    found.append(Tile("Training time", wording.duration(facts.run.seconds), trained))
+    parameters = facts.run.trainable_parameters
+    trained = f"{parameters / 1e6:.1f} million" if parameters >= 1e6 else f"{parameters:,}"
+    found.append(Tile("Training time", wording.duration(facts.run.seconds), f"{trained} trained parameters"))
     return tuple(found)
 
 
@@ -119,14 +128,15 @@ def _contestant_row(contestant: Contestant, is_subject: bool) -> ContestantRow:
         ScoreCell(
             wording.amount(score.value, score.scale),
             wording.plus_minus(score),
-            f"{score.unscored} unscored" if score.unscored else "",
+            ", ".join(filter(None, (wording.groups(score), f"{score.unscored} unscored" if score.unscored else ""))),
         )
         for score in contestant.scores.values()
     )
     adapter = f"adapter {contestant.adapter_digest[:12]}" if contestant.adapter_digest else contestant.model
     prompt = "with system prompt" if contestant.system_prompt else "no system prompt"
-    seconds = sorted(row.seconds for row in contestant.predictions)
-    first = statistics.median(row.first_token_seconds for row in contestant.predictions)
+    answered = [row for row in contestant.predictions if not row.error]
+    seconds = sorted(row.seconds for row in answered)
+    first = statistics.median(row.first_token_seconds for row in answered)
     slow = seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))]
     return ContestantRow(
         name=wording.name(contestant.name),
@@ -173,15 +183,51 @@ def _comparison_row(evaluation: EvaluationReport, pair: Comparison, first: bool,
         baseline=wording.name(pair.baseline).lower(),
         metric=wording.name(pair.metric),
         kind=kind,
-        difference=wording.change(pair.difference, scale) + ("" if scale == "number" else " pts"),
+        difference=wording.difference(pair.difference, scale),
         interval=f"{wording.change(pair.low, scale)} to {wording.change(pair.high, scale)}",
         p=wording.p_value(pair),
+        holm=wording.holm(pair),
         test=pair.test,
+        detectable=wording.detectable(pair, scale),
+        rows=f"{pair.n:,}",
+        groups=wording.groups(pair),
         won=pair.won,
         lost=pair.lost,
         reading=reading,
         chart=difference_chart(pair, reach),
     )
+
+
+def comparison_cells(evaluation: EvaluationReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(heads, rows) of the table of comparisons where there is no picture."""
+    interval = f"{evaluation.confidence:.0%} interval"
+    heads = (
+        "Comparison",
+        "Metric",
+        "Difference",
+        interval,
+        "p",
+        "Holm p",
+        "Detectable",
+        "Rows",
+        "Won : lost",
+        "Reading",
+    )
+    return heads, [
+        (
+            f"{row.model} against {row.baseline}",
+            row.metric,
+            row.difference,
+            row.interval,
+            f"{row.p} ({row.test})",
+            row.holm,
+            row.detectable,
+            f"{row.rows} in {row.groups}" if row.groups else row.rows,
+            f"{row.won} : {row.lost}",
+            row.reading,
+        )
+        for row in comparison_rows(evaluation)
+    ]
 
 
 def _scale(evaluation: EvaluationReport, pair: Comparison) -> str:

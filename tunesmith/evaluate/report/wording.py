@@ -9,7 +9,13 @@ __all__ = [
     "about",
     "amount",
     "change",
+    "coefficient",
+    "detectable",
+    "difference",
     "duration",
+    "error_of",
+    "groups",
+    "holm",
     "interval",
     "name",
     "p_value",
@@ -18,6 +24,8 @@ __all__ = [
     "shorten",
     "size",
 ]
+
+NOTHING = "\u2014"
 
 
 def about(rows: int) -> str:
@@ -29,7 +37,7 @@ def about(rows: int) -> str:
 def amount(value: float | None, scale: Scale) -> str:
     """A value on its scale: '93.3%', '1.42'; an em dash for nothing."""
     if value is None:
-        return "\u2014"
+        return NOTHING
     return _plain(value) if scale == "number" else f"{100 * value:.1f}%"
 
 
@@ -39,10 +47,15 @@ def points(value: float, scale: Scale) -> str:
 
 
 def plus_minus(score: Score) -> str:
-    """'± 1.9%', empty when there is no standard error."""
+    """'± 1.9%', empty when there is no standard error.
+
+    Rows that are all alike have the error 0, which promises what no number of rows can: their interval stands for it.
+    """
     error = score.standard_error
     if error is None:
         return ""
+    if error < 1e-12 and score.low != score.high:
+        return interval(score)
     return f"\u00b1 {error:,.2g}" if score.scale == "number" and error < 100 else f"\u00b1 {amount(error, score.scale)}"
 
 
@@ -64,6 +77,40 @@ def _plain(value: float) -> str:
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def difference(value: float, scale: Scale) -> str:
+    """A difference with its sign and its unit: '+12.2 pts' of percent, or a plain number."""
+    return change(value, scale) + ("" if scale == "number" else " pts")
+
+
 def p_value(comparison: Comparison) -> str:
-    """'< 0.001' or three decimals."""
-    return "< 0.001" if comparison.p_value < 0.001 else f"{comparison.p_value:.3f}"
+    """The test's own p: '< 0.001' or three decimals."""
+    return _p(comparison.p_value)
+
+
+def holm(comparison: Comparison) -> str:
+    """p adjusted over all metrics of the pair; an em dash where it was not."""
+    return NOTHING if comparison.p_adjusted is None else _p(comparison.p_adjusted)
+
+
+def detectable(comparison: Comparison, scale: Scale) -> str:
+    """The smallest true difference that such rows find with 80% power: '8.1 pts'; an em dash where there is none."""
+    return NOTHING if comparison.detectable is None else difference(comparison.detectable, scale).lstrip("+")
+
+
+def coefficient(value: float | None) -> str:
+    """A coefficient of agreement: '0.72', '\u22120.10'; an em dash where it says nothing."""
+    return NOTHING if value is None else f"{value:.2f}".replace("-", "\u2212")
+
+
+def error_of(error: float | None) -> str:
+    """'± 0.05' of a coefficient; empty where there is none."""
+    return "" if error is None else f"\u00b1 {error:.2f}"
+
+
+def groups(measured: Comparison | Score) -> str:
+    """'12 groups' where rows share one, and only groups are independent; empty where every row stands alone."""
+    return "" if measured.clusters is None else f"{measured.clusters:,} group{'' if measured.clusters == 1 else 's'}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import AdaLoraConfig, PeftModel
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from tunesmith.errors import ModelError
 from tunesmith.models.adapter import Adapter
 from tunesmith.models.device import device_of
 from tunesmith.models.low_rank import Factors, as_plain_lora
+from tunesmith.models.peft_library import AdaLoraConfig, PeftModel
 from tunesmith.models.targets import Targeted, inject
 
 __all__ = ["Adalora"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from peft import PeftModel
-
 from tunesmith.models.low_rank import LowRank
+from tunesmith.models.peft_library import PeftModel
 from tunesmith.models.targets import inject
 
 __all__ = ["Dora"]

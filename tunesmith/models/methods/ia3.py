@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from peft import IA3Config, PeftModel
-from peft.utils import (
-    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
-    TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
-)
-
 from tunesmith.errors import ModelError, nearest
 from tunesmith.models.method import Method
+from tunesmith.models.peft_library import (
+    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
+    TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
+    IA3Config,
+    PeftModel,
+)
 from tunesmith.models.targets import inject, linear_layers
 
 __all__ = ["Ia3"]

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from peft import PeftModel
 from pydantic import Field
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from tunesmith.models.adapter import Adapter
 from tunesmith.models.eva import start_from_inputs
 from tunesmith.models.low_rank import LowRank, difference_of_factors
 from tunesmith.models.method import ParameterGroup
+from tunesmith.models.peft_library import PeftModel
 from tunesmith.models.start import keep_start
 from tunesmith.models.targets import inject
 from tunesmith.types.conversation import Rendered

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from peft import OFTConfig, PeftModel
 from pydantic import Field
 
 from tunesmith.errors import ModelError
+from tunesmith.models.peft_library import OFTConfig, PeftModel
 from tunesmith.models.targets import Targeted, inject, linear_layers
 
 __all__ = ["Oft"]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from tunesmith.models.adapter import Adapter, load_adapter_state
 from tunesmith.models.low_rank import LowRank
 from tunesmith.models.merged import merge_peft
+from tunesmith.models.peft_library import LoraConfig, PeftModel, get_peft_model
 from tunesmith.models.quantised import expand_layers, quantise_layers
 from tunesmith.models.targets import inject
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from peft import PeftModel, VeraConfig
 from pydantic import Field
 
+from tunesmith.models.peft_library import PeftModel, VeraConfig
 from tunesmith.models.targets import Targeted, inject
 
 __all__ = ["Vera"]

@@ -13,8 +13,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from tunesmith.errors import DataError, Problem
+from tunesmith.grade.agreement import cohen_kappa, krippendorff_alpha
 from tunesmith.prepare.content import subject_key
-from tunesmith.prepare.report.agreement import cohen_kappa, krippendorff_alpha
 from tunesmith.prepare.report.texts import asked, said
 from tunesmith.types.base import Value
 from tunesmith.types.preference import Row

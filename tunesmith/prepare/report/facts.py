@@ -8,8 +8,9 @@ from tunesmith.prepare.report.overlap import Overlaps
 from tunesmith.prepare.report.profile import Profile
 from tunesmith.prepare.report.tokens import MaskedRow
 from tunesmith.types.dataset import DatasetManifest
+from tunesmith.types.gate import GateFacts, Leak
 
-__all__ = ["DataFacts"]
+__all__ = ["DataFacts", "gate_facts"]
 
 
 class DataFacts(NamedTuple):
@@ -26,3 +27,15 @@ class DataFacts(NamedTuple):
     masked: tuple[MaskedRow, ...]
     limit: int
     download: str
+
+
+def gate_facts(facts: DataFacts) -> GateFacts:
+    """What gate rules ask of the data: what the held-out splits share with the training rows, and the licences."""
+    leaks = (
+        Leak(where=pair.held, rows=pair.rows, exact=pair.exact, normalised=pair.normalised, near=pair.near)
+        for pair in facts.overlaps.pairs
+        if pair.other == "train"
+    )
+    return GateFacts(
+        dataset_digest=facts.manifest.digest, leaks=tuple(leaks), licences=dict(facts.profile.trained_licences)
+    )

@@ -35,13 +35,15 @@ class Profile(NamedTuple):
     """What one pass gathers.
 
     `lengths`: place (split or dropped) -> tokens of the longest sequence -> rows. `languages`: place -> code -> rows.
-    `licences`: what the rows themselves say -> rows. `samples`: a few rows of each split, the same ones every time.
+    `licences`: what the rows themselves say -> rows; `trained_licences` that of the training rows, '' for those that
+    say nothing. `samples`: a few rows of each split, the same ones every time.
     `dropped`: reason -> its first rows.
     """
 
     lengths: Mapping[str, Mapping[int, int]]
     languages: Mapping[str, Mapping[str, int]]
     licences: Mapping[str, int]
+    trained_licences: Mapping[str, int]
     findings: tuple[FindingKind, ...]
     samples: Mapping[str, tuple[Example, ...]]
     dropped: Mapping[str, tuple[DroppedRow, ...]]
@@ -52,6 +54,7 @@ def profile(dataset: StoredDataset) -> Profile:
     """The profile of `dataset`. Raises DataError when one of its files is damaged."""
     lengths: dict[str, Counter[int]] = defaultdict(Counter)
     licences: Counter[str] = Counter()
+    trained: Counter[str] = Counter()
     annotations = Annotations()
     samples: dict[str, tuple[Example, ...]] = {}
     dropped: dict[str, list[DroppedRow]] = defaultdict(list)
@@ -59,7 +62,10 @@ def profile(dataset: StoredDataset) -> Profile:
         smallest = Smallest[Example](_SAMPLES)
         for row in dataset.rows(split):
             _measure(row, lengths[split])
-            licences.update(_licence(row))
+            named = _licence(row)
+            licences.update(named)
+            if split == "train":
+                trained[named[0] if named else ""] += 1
             annotations.add(row.content, row.source, row.line)
             smallest.add(row.id, row)
         samples[split] = smallest.found()
@@ -73,6 +79,7 @@ def profile(dataset: StoredDataset) -> Profile:
         lengths={place: dict(sorted(counts.items())) for place, counts in lengths.items() if counts},
         languages=languages,
         licences=dict(licences.most_common()),
+        trained_licences=dict(trained.most_common()),
         findings=findings,
         samples=samples,
         dropped={reason: tuple(rows) for reason, rows in dropped.items()},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tunesmith.page.wording import shorten
 from tunesmith.prepare.report.card import dataset_card
-from tunesmith.prepare.report.facts import DataFacts
+from tunesmith.prepare.report.facts import DataFacts, gate_facts
 from tunesmith.prepare.report.overlap import overlaps
 from tunesmith.prepare.report.page import html_page
 from tunesmith.prepare.report.profile import profile
@@ -18,11 +18,13 @@ from tunesmith.prepare.report.texts import asked
 from tunesmith.prepare.report.tokens import MaskedRow, Shows, masked_rows
 from tunesmith.prepare.step import TableStep
 from tunesmith.store.datasets import DROPPED_FILE, StoredDataset
+from tunesmith.store.values import write_value
 
-__all__ = ["ADJUDICATION_FILE", "CARD_FILE", "REPORT_FILE", "DataReport", "gather", "write_report"]
+__all__ = ["ADJUDICATION_FILE", "CARD_FILE", "FACTS_FILE", "REPORT_FILE", "DataReport", "gather", "write_report"]
 
 REPORT_FILE = "report.html"
 CARD_FILE = "card.md"
+FACTS_FILE = "facts.json"
 ADJUDICATION_FILE = "adjudication.jsonl"
 
 _MOST_DOWNLOAD = 1 << 20
@@ -30,10 +32,11 @@ _MASKED_ROWS = 3
 
 
 class DataReport(NamedTuple):
-    """Where the page and the card lie, and the adjudication list when annotators differ."""
+    """Where the page, the card and the facts for gates lie, and the adjudication list when annotators differ."""
 
     page: Path
     card: Path
+    facts: Path
     adjudication: Path | None
 
 
@@ -45,14 +48,15 @@ def write_report(
     `limit` is the most tokens a row may have; `near` looks for near duplicates between the splits.
     """
     page, card = dataset.path / REPORT_FILE, dataset.path / CARD_FILE
-    adjudication = dataset.path / ADJUDICATION_FILE
-    if not (page.is_file() and card.is_file()):
+    adjudication, known = dataset.path / ADJUDICATION_FILE, dataset.path / FACTS_FILE
+    if not (page.is_file() and card.is_file() and known.is_file()):
         facts = gather(dataset, renderer, title=title, limit=limit, near=near)
         if facts.profile.agreement is not None and facts.profile.agreement.disputed:
             _write(adjudication, (f"{item.model_dump_json()}\n" for item in facts.profile.agreement.disputed))
+        write_value(known, gate_facts(facts))
         _write(card, (dataset_card(facts),))
         _write(page, (html_page(facts),))
-    return DataReport(page, card, adjudication if adjudication.is_file() else None)
+    return DataReport(page, card, known, adjudication if adjudication.is_file() else None)
 
 
 def gather(dataset: StoredDataset, renderer: Shows, *, title: str, limit: int, near: TableStep | None) -> DataFacts:

@@ -11,19 +11,25 @@ from tunesmith.engine.engine import GenerationRequest, TokenEvent
 from tunesmith.errors import RequestRefused
 from tunesmith.serve.answering.ask import Ask
 from tunesmith.serve.answering.plan import Plan, plan
-from tunesmith.serve.catalogue import Served
+from tunesmith.serve.catalogue import BASE_ID, Served
 from tunesmith.serve.service import Service
 
 __all__ = ["Answers", "answering", "fingerprint", "merged", "planned"]
+
+_SHORT = 2_000  # characters of a prompt that is tokenised within a millisecond or so
 
 Answers = AsyncGenerator[tuple[int, TokenEvent], None]
 """Events of several choices, each with the index of its choice."""
 
 
 async def planned(service: Service, ask: Ask, project: str) -> Plan:
-    """The plan of `ask` for a model that `project` sees, made in a thread: neither the database nor a long prompt holds
-    up the event loop.
+    """The plan of `ask` for a model that `project` sees.
+
+    Where the database is asked or the prompt is long it is made in a thread, so that the event loop is not held up; a
+    short question to the base takes less time than the way there.
     """
+    if ask.model == BASE_ID and not ask.tools and sum(len(one.content or "") for one in ask.messages) <= _SHORT:
+        return plan(service, service.catalogue.find(ask.model, project), ask)
     return await asyncio.to_thread(lambda: plan(service, service.catalogue.find(ask.model, project), ask))
 
 
@@ -49,6 +55,11 @@ def fingerprint(served: Served) -> str | None:
 
 async def merged(streams: Sequence[AsyncIterator[TokenEvent]]) -> Answers:
     """Events of several streams as they come, each with its stream's index. Closing it closes all streams."""
+    if len(streams) == 1:
+        async with aclosing(cast(Any, streams[0])) as events:
+            async for event in events:
+                yield 0, event
+        return
     queue: asyncio.Queue[tuple[int, TokenEvent | Exception | None]] = asyncio.Queue()
 
     async def pump(index: int, stream: AsyncIterator[TokenEvent]) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tunesmith.engine.calls import CallParser
 from tunesmith.engine.engine import Constraint, GenerationRequest, Sampling
 from tunesmith.errors import RequestRefused
 from tunesmith.serve.answering.ask import Ask
-from tunesmith.serve.answering.calls import CallParser
 from tunesmith.serve.answering.grammar import constraints_of
 from tunesmith.serve.catalogue import Served
 from tunesmith.serve.failures import ApiError, invalid

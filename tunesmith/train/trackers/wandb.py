@@ -48,7 +48,8 @@ class Wandb(Tracker):
             raise TrainingFailed(
                 f"Weights & Biases did not take the run: {error}", hint="wandb login, or set mode: offline"
             ) from error
-        sink = _Sink(opened, _last_steps(opened))
+        # An offline run begins anew; its summary may still be that of the run that was ended a moment before.
+        sink = _Sink(opened, _last_steps(opened) if self.mode == "online" else {})
         failed = True
         try:
             for step, values in done_before(run):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from tunesmith.engine.calls import ArgumentsDelta, CallStart, Found, TextDelta
 from tunesmith.engine.engine import TokenEvent
-from tunesmith.serve.answering.calls import ArgumentsDelta, CallStart, Found, TextDelta
 from tunesmith.serve.answering.plan import Plan
 from tunesmith.serve.api.chat_completions.objects import (
     AnswerCall,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
+from tunesmith.engine.calls import TextDelta
 from tunesmith.engine.engine import TokenEvent
 from tunesmith.serve.answering.answering import Answers, answering, fingerprint, planned
+from tunesmith.serve.answering.chunks import ChunkFrame, as_json
 from tunesmith.serve.answering.events import data, guarded, started
 from tunesmith.serve.answering.plan import Plan
 from tunesmith.serve.api.chat_completions.answers import Reader, choice, delta, logprobs, usage
@@ -65,22 +66,25 @@ async def _events(service: Service, request: ChatRequest, found: Plan, answers: 
     completion_tokens, cached = 0, []
     for index, reader in enumerate(readers):
         opening = ChunkDelta(role="assistant", content=None if reader.calls_may_come else "")
-        yield writer.chunk(ChunkChoice(index=index, delta=opening))
+        yield writer.part(ChunkChoice(index=index, delta=opening))
     async for index, event in answers:
         completion_tokens += 1
         shown = logprobs([event], service.renderer) if request.logprobs else None
         pieces = readers[index].read(event)
         for piece in pieces:
-            yield writer.chunk(ChunkChoice(index=index, delta=delta(piece), logprobs=shown))
+            if shown is None and isinstance(piece, TextDelta):
+                yield writer.text(index, piece.text)
+            else:
+                yield writer.part(ChunkChoice(index=index, delta=delta(piece), logprobs=shown))
             shown = None
         if shown and shown.content:
-            yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(), logprobs=shown))
+            yield writer.part(ChunkChoice(index=index, delta=ChunkDelta(), logprobs=shown))
         if event.finish_reason is not None:
             cached.append(event.cached)
             reason = readers[index].reason(event)
-            yield writer.chunk(ChunkChoice(index=index, delta=ChunkDelta(), finish_reason=reason))
+            yield writer.part(ChunkChoice(index=index, delta=ChunkDelta(), finish_reason=reason))
     if request.with_usage:
-        yield writer.chunk(None, usage(len(found.prompt_ids), completion_tokens, min(cached)))
+        yield writer.end(usage(len(found.prompt_ids), completion_tokens, min(cached)))
     yield data("[DONE]")
 
 
@@ -88,25 +92,28 @@ class _ChunkWriter:
     """Chunks of one answer, which share id, time and model."""
 
     def __init__(self, request: ChatRequest, found: Plan) -> None:
-        self._with_usage = request.with_usage
-        self._id = _new_id()
-        self._created = int(time.time())
-        self._model = request.model
-        self._fingerprint = fingerprint(found.served)
+        made = fingerprint(found.served)
+        chunk = Chunk(id=_new_id(), created=int(time.time()), model=request.model, choices=(), system_fingerprint=made)
+        self._frame = ChunkFrame(ChunkWithUsage(**dict(chunk)) if request.with_usage else chunk)
 
-    def chunk(self, part: ChunkChoice | None, total: Usage | None = None) -> str:
-        """One event: a part of a choice, or (None) the usage at the end."""
-        choices = () if part is None else (part,)
-        names = {"id": self._id, "created": self._created, "model": self._model, "choices": choices}
-        body = Chunk.model_validate(names | {"system_fingerprint": self._fingerprint})
-        if self._with_usage:
-            body = ChunkWithUsage(**dict(body), usage=total)
-        plain = body.model_dump(mode="json")
-        for one, shown in zip(plain["choices"], choices, strict=True):
-            one["delta"] = shown.delta.model_dump(mode="json", exclude_none=True)
-            if shown.delta.role is not None:
-                one["delta"]["content"] = shown.delta.content  # null while it may be calls only
-        return data(json.dumps(plain, ensure_ascii=False))
+    def part(self, part: ChunkChoice) -> str:
+        """One event: a part of a choice."""
+        shown = part.model_dump(mode="json")
+        shown["delta"] = part.delta.model_dump(mode="json", exclude_none=True)
+        if part.delta.role is not None:
+            shown["delta"]["content"] = part.delta.content  # null while it may be calls only
+        return self._frame.event(as_json(shown))
+
+    def text(self, index: int, text: str) -> str:
+        """The event of a piece of text, which most are: what `part` makes of it, without the detour."""
+        shown = (
+            f'{{"index": {index}, "delta": {{"content": {as_json(text)}}}, "finish_reason": null, "logprobs": null}}'
+        )
+        return self._frame.event(shown)
+
+    def end(self, total: Usage) -> str:
+        """The event with the usage, at the end."""
+        return self._frame.end(total)
 
 
 def _new_id() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 
 from tunesmith.engine.engine import TokenEvent
 from tunesmith.serve.answering.answering import Answers, fingerprint, merged
+from tunesmith.serve.answering.chunks import ChunkFrame, as_json
 from tunesmith.serve.answering.events import data, guarded, started
 from tunesmith.serve.api.chat_completions.answers import usage
 from tunesmith.serve.api.chat_completions.objects import Usage
@@ -69,7 +70,8 @@ async def _before(
     """Log-probabilities of each prompt where they are echoed."""
     if not request.echo or request.logprobs is None:
         return [None] * len(found.prompts)
-    return [await prompt_logprobs(service, prompt, adapter) for prompt in found.prompts]
+    scored = (prompt_logprobs(service, prompt, adapter, request.logprobs) for prompt in found.prompts)
+    return list(await asyncio.gather(*scored))
 
 
 def _best(events: Sequence[list[TokenEvent]], found: Prompts, place: int, count: int) -> list[list[TokenEvent]]:
@@ -107,7 +109,7 @@ def _joined(one: CompletionLogprobs, other: CompletionLogprobs) -> CompletionLog
     return CompletionLogprobs(
         tokens=one.tokens + other.tokens,
         token_logprobs=one.token_logprobs + other.token_logprobs,
-        top_logprobs=None,
+        top_logprobs=None if one.top_logprobs is None else one.top_logprobs + (other.top_logprobs or ()),
         text_offset=one.text_offset + other.text_offset,
     )
 
@@ -132,7 +134,7 @@ async def _events(
     if request.echo or not request.length:
         for index in range(len(found.prompts) * n):
             text = found.prompts[index // n].text if request.echo else ""
-            yield writer.chunk(
+            yield writer.part(
                 CompletionChoice(
                     index=index,
                     text=text,
@@ -148,12 +150,12 @@ async def _events(
             shown = logprobs_of([event], service.renderer, offsets[index], with_top=request.logprobs > 0)
             offsets[index] += sum(len(token) for token in shown.tokens)
         if event.text or (shown and shown.tokens):
-            yield writer.chunk(CompletionChoice(index=index, text=event.text, finish_reason=None, logprobs=shown))
+            yield writer.part(CompletionChoice(index=index, text=event.text, finish_reason=None, logprobs=shown))
         if event.finish_reason is not None:
             end = CompletionChoice(index=index, text="", finish_reason=event.finish_reason, logprobs=None)
-            yield writer.chunk(end)
+            yield writer.part(end)
     if request.with_usage:
-        yield writer.chunk(None, _usage(found, seen))
+        yield writer.end(_usage(found, seen))
     yield data("[DONE]")
 
 
@@ -161,21 +163,19 @@ class _Writer:
     """Chunks of one answer, which share id, time and model."""
 
     def __init__(self, request: CompletionRequest, found: Prompts) -> None:
-        self._with_usage = request.with_usage
-        self._id = f"cmpl-{uuid.uuid4().hex}"
-        self._created = int(time.time())
-        self._model = request.model
-        self._fingerprint = fingerprint(found.served)
-
-    def chunk(self, part: CompletionChoice | None, total: Usage | None = None) -> str:
-        """One event: a part of a choice, or (None) the usage at the end."""
-        body = CompletionChunk(
-            id=self._id,
-            created=self._created,
-            model=self._model,
-            choices=() if part is None else (part,),
-            system_fingerprint=self._fingerprint,
+        chunk = CompletionChunk(
+            id=f"cmpl-{uuid.uuid4().hex}",
+            created=int(time.time()),
+            model=request.model,
+            choices=(),
+            system_fingerprint=fingerprint(found.served),
         )
-        if self._with_usage:
-            body = CompletionChunkWithUsage(**dict(body), usage=total)
-        return data(json.dumps(body.model_dump(mode="json"), ensure_ascii=False))
+        self._frame = ChunkFrame(CompletionChunkWithUsage(**dict(chunk)) if request.with_usage else chunk)
+
+    def part(self, part: CompletionChoice) -> str:
+        """One event: a part of a choice."""
+        return self._frame.event(as_json(part.model_dump(mode="json")))
+
+    def end(self, total: Usage) -> str:
+        """The event with the usage, at the end."""
+        return self._frame.end(total)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunesmith.engine.engine import GenerationRequest, Sampling, TokenEvent
+from tunesmith.engine.engine import GenerationRequest, Sampling, ScoredToken, TokenEvent, TokenLogprob
 from tunesmith.serve.answering.plan import answer_length, sampling_of
 from tunesmith.serve.api.completions.protocol import CompletionLogprobs, CompletionRequest
 from tunesmith.serve.catalogue import Served
@@ -72,14 +72,16 @@ def _prompt(service: Service, given: str | list[int]) -> Prompt:
     return Prompt(ids, given)
 
 
-async def prompt_logprobs(service: Service, prompt: Prompt, adapter: str | None) -> CompletionLogprobs:
-    """Those of the prompt's own tokens; nothing stands before the first."""
-    scores = await service.engine.score(prompt.ids[:1], prompt.ids[1:], adapter)
-    tokens = [service.renderer.decode((token,)) for token in prompt.ids]
+async def prompt_logprobs(service: Service, prompt: Prompt, adapter: str | None, top: int) -> CompletionLogprobs:
+    """Those of the prompt's own tokens, with the `top` likeliest; nothing stands before the first."""
+    renderer = service.renderer
+    scored = await service.engine.score_with_top(prompt.ids[:1], prompt.ids[1:], adapter, top)
+    tokens = [renderer.decode((token,)) for token in prompt.ids]
+    likeliest = (_likeliest(renderer, token, one) for token, one in zip(prompt.ids[1:], scored, strict=True))
     return CompletionLogprobs(
         tokens=tuple(tokens),
-        token_logprobs=(None, *(max(score, _LOWEST_LOGPROB) for score in scores)),
-        top_logprobs=None,
+        token_logprobs=(None, *(max(one.logprob, _LOWEST_LOGPROB) for one in scored)),
+        top_logprobs=(None, *likeliest) if top else None,
         text_offset=_offsets(tokens, 0),
     )
 
@@ -87,20 +89,31 @@ async def prompt_logprobs(service: Service, prompt: Prompt, adapter: str | None)
 def logprobs_of(
     events: Sequence[TokenEvent], renderer: PromptRenderer, start: int, *, with_top: bool
 ) -> CompletionLogprobs:
-    """Those of an answer's tokens, the end-of-turn token left out; `start` is where its text begins."""
-    said = [event for event in events if event.token_id not in renderer.stop_ids]
-    tokens = [renderer.decode((event.token_id,)) for event in said]
-    top = tuple(
-        {renderer.decode((one.token_id,)): max(one.logprob, _LOWEST_LOGPROB) for one in reversed(event.top)}
-        | {token: max(event.logprob, _LOWEST_LOGPROB)}
-        for token, event in zip(tokens, said, strict=True)
-    )
+    """Those of an answer's tokens, its end-of-turn token among them; `start` is where its text begins."""
+    tokens = [renderer.decode((event.token_id,)) for event in events]
+    ends = (event.token_id in renderer.stop_ids for event in events)
+    names = (renderer.piece(event.token_id) if end else t for event, t, end in zip(events, tokens, ends, strict=True))
+    likeliest = (_likeliest(renderer, event.token_id, ScoredToken(event.logprob, event.top)) for event in events)
     return CompletionLogprobs(
-        tokens=tuple(tokens),
-        token_logprobs=tuple(max(event.logprob, _LOWEST_LOGPROB) for event in said),
-        top_logprobs=top if with_top else None,
+        tokens=tuple(names),
+        token_logprobs=tuple(max(event.logprob, _LOWEST_LOGPROB) for event in events),
+        top_logprobs=tuple(likeliest) if with_top else None,
         text_offset=_offsets(tokens, start),
     )
+
+
+def _likeliest(renderer: PromptRenderer, token: int, scored: ScoredToken) -> dict[str, float]:
+    """The likeliest tokens by their text and the token itself, best first; none takes the place of another that looks
+    the same, such as parts of a character.
+    """
+    shown = list(scored.top)
+    if all(one.token_id != token for one in shown):
+        shown.append(TokenLogprob(token_id=token, logprob=scored.logprob))
+    found: dict[str, float] = {}
+    for one in shown:
+        text = renderer.piece(one.token_id)
+        found[f"token_id:{one.token_id}" if text in found else text] = max(one.logprob, _LOWEST_LOGPROB)
+    return found
 
 
 def _offsets(tokens: Sequence[str], start: int) -> tuple[int, ...]:

@@ -62,8 +62,6 @@ class CompletionRequest(Value):
             raise ValueError("best_of must not be less than n")
         if self.stream and (self.best_of or 1) > (self.n or 1):
             raise ValueError("best_of cannot be streamed: which answers are best is known at the end")
-        if self.echo and self.logprobs:
-            raise ValueError("with echo, logprobs must be 0: the likeliest tokens of a prompt are not offered")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options is only allowed when stream is true")
         return self
@@ -111,12 +109,14 @@ class CompletionRequest(Value):
 
 class CompletionLogprobs(Value):
     """For each token its text, its natural-log probability (null for a prompt's first), the likeliest tokens at its
-    place (null where none were asked for) and where it begins in prompt and answer, in characters.
+    place with the token itself (null where none were asked for, and for a prompt's first) and where it begins in prompt
+    and answer, in characters. The end-of-turn token is one of them, with its name as text; a token whose text another
+    likely token has too is called `token_id:N`.
     """
 
     tokens: tuple[str, ...]
     token_logprobs: tuple[float | None, ...]
-    top_logprobs: tuple[dict[str, float], ...] | None
+    top_logprobs: tuple[dict[str, float] | None, ...] | None
     text_offset: tuple[int, ...]
 
 

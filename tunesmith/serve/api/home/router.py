@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse
 
 from tunesmith.serve.api.home import handler
@@ -18,13 +16,10 @@ from tunesmith.serve.api.home.protocol import (
 )
 from tunesmith.serve.caller import admin_of
 from tunesmith.serve.disconnect import EventStream
-from tunesmith.serve.pages import Page
+from tunesmith.serve.pages import After, Limit, Page
 from tunesmith.serve.service import Service
 
 __all__ = ["build_router"]
-
-Limit = Annotated[int, Query(ge=1, le=1000)]
-After = Annotated[str | None, Query()]
 
 
 def build_router(service: Service) -> APIRouter:

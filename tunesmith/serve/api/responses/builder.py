@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tunesmith.serve.answering.calls import ArgumentsDelta, CallStart, Found, TextDelta
+from tunesmith.engine.calls import ArgumentsDelta, CallStart, Found, TextDelta
 from tunesmith.serve.api.responses.items import new_id
 
 __all__ = ["Builder", "Event"]

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tunesmith.prepare.report.agreement import cohen_kappa, krippendorff_alpha
+from tunesmith.grade.agreement import cohen_kappa, krippendorff_alpha
 
 # Krippendorff 2011, section C/D: four observers, twelve units, gaps as dots.
 OBSERVERS = ("1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 .")

@@ -1,4 +1,4 @@
-"""How far people who judged the same items agree, beyond what chance gives.
+"""How far those who judged the same items agree, people or models, beyond what chance gives.
 
 Cohen's kappa for two annotators and Krippendorff's alpha for any number of them with gaps. Both are 1 for full
 agreement, 0 for what chance gives, below 0 for systematic disagreement, and None where they say nothing: no item was

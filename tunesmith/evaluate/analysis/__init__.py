@@ -1,0 +1,5 @@
+"""evaluate/analysis."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

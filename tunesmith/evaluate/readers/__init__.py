@@ -1,0 +1,5 @@
+"""evaluate/readers."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
