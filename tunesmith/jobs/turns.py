@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
@@ -26,7 +26,7 @@ from tunesmith.jobs.processes import start_child
 from tunesmith.jobs.recipe import write_recipe
 from tunesmith.jobs.supervisor import settings_environment
 from tunesmith.settings import Settings
-from tunesmith.store.jobs import JobStore
+from tunesmith.store.jobs import JobStore, Said
 from tunesmith.types.jobs import Job, JobError
 
 __all__ = ["Turns"]
@@ -105,11 +105,11 @@ class Turns(DBOSConfiguredInstance):
                 changes |= {"status": "queued"} if error is None else self._failed(error)
             return job.model_copy(update=changes)
 
-        job = self._change(identity, settled)
-        if job is not None and job.status == "queued":
-            self._say(job, "Files validated, moving job to queued state", "validated")
-        elif job is not None and job.status == "failed":
-            self._say(job, f"The job failed: {job.error.message if job.error else ''}", "failed", level="error")
+        def said(job: Job) -> Sequence[Said]:
+            validated: Said = ("Files validated, moving job to queued state", "validated", {})
+            return [validated] if job.status == "queued" else _end(job)
+
+        self._change(identity, settled, said)
 
     def _run_trainer(self, identity: str, turn: int) -> str:
         """How training ended, when the trainer before it has."""
@@ -138,7 +138,8 @@ class Turns(DBOSConfiguredInstance):
             if folder.outcome() is not None:
                 return "done"
             write_recipe(job, job.resolved or resolve(job.request.method, job.rows or 1), folder)
-            self._say(job, "Fine-tuning job started" if turn == 0 else "Fine-tuning job resumed", f"started-{turn}")
+            if not self._begin(identity, turn):
+                return "stopped"
             if ended := self._watch(identity, turn, folder):
                 return ended
             self.stopping.wait(_RETRY_SECONDS)
@@ -149,6 +150,15 @@ class Turns(DBOSConfiguredInstance):
                 _log.error("the trainer of %s ends again and again: %s", identity, tail)
                 message = f"The training process ended {crashes} times without getting further."
                 folder.leave(Outcome(error=JobError(code="server_error", message=message)))
+
+    def _begin(self, identity: str, turn: int) -> bool:
+        """Say that training begins, unless the job was cancelled or paused by now."""
+
+        def still_wanted(job: Job) -> Job | None:
+            return job if job.status == "running" and job.turn == turn else None
+
+        begun: Said = ("Fine-tuning job started" if turn == 0 else "Fine-tuning job resumed", f"started-{turn}", {})
+        return self._change(identity, still_wanted, lambda _: [begun]) is not None
 
     def _watch(self, identity: str, turn: int, folder: JobFolder) -> str | None:
         """Run the trainer once; None when it crashed."""
@@ -181,14 +191,7 @@ class Turns(DBOSConfiguredInstance):
                 changes |= {"status": "queued", "turn": job.turn + 1}
             return job.model_copy(update=changes)
 
-        job = self._change(identity, settled)
-        if job is None:
-            return
-        if job.status == "succeeded":
-            self._say(job, f"New fine-tuned model created: {job.model}", "created-model")
-            self._say(job, "The job has successfully completed", "completed")
-        elif job.status == "failed":
-            self._say(job, f"The job failed: {job.error.message if job.error else ''}", "failed", level="error")
+        self._change(identity, settled, _end)
 
     def _failed(self, error: JobError) -> dict[str, Any]:
         return {"status": "failed", "error": error, "finished_at": self._store.now()}
@@ -197,11 +200,10 @@ class Turns(DBOSConfiguredInstance):
         found = {"model": outcome.model, "trained_tokens": outcome.trained_tokens, "result_files": outcome.result_files}
         return {"status": "succeeded", "finished_at": self._store.now(), **found}
 
-    def _say(self, job: Job, message: str, key: str, **more: Any) -> None:
-        self._patiently(lambda: self._store.say(job, message, key, **more))
-
-    def _change(self, identity: str, change: Callable[[Job], Job]) -> Job | None:
-        return self._patiently(lambda: self._store.change(identity, change))
+    def _change(
+        self, identity: str, change: Callable[[Job], Job | None], said: Callable[[Job], Sequence[Said]]
+    ) -> Job | None:
+        return self._patiently(lambda: self._store.change(identity, change, said))
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
         """The result of `call`, however long the database is away."""
@@ -211,6 +213,16 @@ class Turns(DBOSConfiguredInstance):
             except DatabaseError as error:
                 _log.warning("the database cannot be reached: %s", error)
                 time.sleep(_RETRY_SECONDS)
+
+
+def _end(job: Job) -> Sequence[Said]:
+    """What a job says at its end; nothing before it."""
+    if job.status == "succeeded":
+        created: Said = (f"New fine-tuned model created: {job.model}", "created-model", {})
+        return created, ("The job has successfully completed", "completed", {})
+    if job.status == "failed":
+        return [(f"The job failed: {job.error.message if job.error else ''}", "failed", {"level": "error"})]
+    return ()
 
 
 def _unexpected(error: Exception) -> JobError:

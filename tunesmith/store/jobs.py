@@ -23,7 +23,7 @@ from tunesmith.types.jobs import FINISHED, Job, JobCheckpoint, JobEvent, JobRequ
 from tunesmith.types.tuned import JOB_PREFIX
 from tunesmith.types.webhooks import EventType
 
-__all__ = ["Cut", "JobStore", "KeyReused", "Retry"]
+__all__ = ["Cut", "JobStore", "KeyReused", "Retry", "Said"]
 
 _EVENTS: Mapping[str, EventType] = MappingProxyType(
     {
@@ -141,13 +141,23 @@ class JobStore:
             row = session.scalar(select(JobRow).where(JobRow.id == identity))
             return None if row is None else _job(row)
 
-    def change(self, identity: str, change: Callable[[Job], Job | None]) -> Job | None:
-        """The job as `change` makes it of what it is now; None when there is none, or `change` wants none."""
+    def change(
+        self,
+        identity: str,
+        change: Callable[[Job], Job | None],
+        said: Callable[[Job], Sequence[Said]] = lambda _: (),
+    ) -> Job | None:
+        """The job as `change` makes it of what it is now; None when there is none, or `change` wants none.
+
+        What the changed job has to say (`said`) is written with it, so that no event is lost between the two, and none
+        comes after one that another change made.
+        """
         with self._database.transaction() as session:
             row = session.scalar(select(JobRow).where(JobRow.id == identity).with_for_update())
             changed = change(_job(row)) if row is not None else None
             if row is not None and changed is not None:
                 _write(row, changed)
+                self._add_events(session, changed, said(changed))
             return changed
 
     def claim(self, choose: Callable[[Sequence[Job]], Sequence[Job]]) -> tuple[Job, ...]:
@@ -179,10 +189,14 @@ class JobStore:
         self.say_all(job, [(message, key, more)])
 
     def say_all(self, job: Job, events: Sequence[Said]) -> None:
-        """Add events, each (message, key, other fields), in this order; those whose key is there are left out."""
+        """Add events, each (message, key, other fields), in this order; those whose key is there are left out.
+
+        A job that has ended says nothing more: what its trainer did until it was stopped is not told after its end.
+        """
         with self._database.transaction() as session:
-            session.scalar(select(JobRow.number).where(JobRow.id == job.id).with_for_update())
-            self._add_events(session, job, events)
+            status = session.scalar(select(JobRow.status).where(JobRow.id == job.id).with_for_update())
+            if status not in FINISHED:
+                self._add_events(session, job, events)
 
     def _add_events(self, session: Session, job: Job, events: Sequence[Said]) -> None:
         keys = [key for _, key, _ in events]

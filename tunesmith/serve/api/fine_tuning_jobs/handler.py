@@ -113,17 +113,19 @@ class Jobs:
         def cancelled(job: Job) -> dict[str, Any]:
             return {"status": "cancelled", "finished_at": self._store.now()}
 
-        job = self._change(identity, caller, ("validating_files", "queued", "running", "paused"), cancelled, "cancel")
-        self._store.say(job, "The job was cancelled", "cancelled")
-        return self._shown(job)
+        allowed: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "paused")
+        return self._change(
+            identity, caller, "cancel", allowed, cancelled, lambda _: ("The job was cancelled", "cancelled")
+        )
 
     def pause(self, identity: str, caller: Caller) -> JobObject:
         """Stop the job where it is; its worker saves a checkpoint and is free within seconds."""
-        job = self._change(
-            identity, caller, ("validating_files", "queued", "running"), lambda job: {"status": "paused"}, "pause"
-        )
-        self._store.say(job, "The job was paused", f"paused-{job.turn}")
-        return self._shown(job)
+        allowed: tuple[JobStatus, ...] = ("validating_files", "queued", "running")
+
+        def said(job: Job) -> tuple[str, str]:
+            return "The job was paused", f"paused-{job.turn}"
+
+        return self._change(identity, caller, "pause", allowed, lambda _: {"status": "paused"}, said)
 
     def resume(self, identity: str, caller: Caller) -> JobObject:
         """Let a paused job go on from the step it had reached, when its turn comes."""
@@ -131,30 +133,35 @@ class Jobs:
         def resumed(job: Job) -> dict[str, Any]:
             return {"status": "validating_files" if job.rows is None else "queued", "turn": job.turn + 1}
 
-        job = self._change(identity, caller, ("paused",), resumed, "resume")
-        self._store.say(job, "The job was resumed, moving it to queued state", f"resumed-{job.turn}")
-        return self._shown(job)
+        def said(job: Job) -> tuple[str, str]:
+            return "The job was resumed, moving it to queued state", f"resumed-{job.turn}"
+
+        return self._change(identity, caller, "resume", ("paused",), resumed, said)
 
     def _change(
         self,
         identity: str,
         caller: Caller,
+        what: str,
         allowed: tuple[JobStatus, ...],
         changes: Callable[[Job], dict[str, Any]],
-        what: str,
-    ) -> Job:
-        """The job after `changes`. Raises ApiError 400 when its status is none of the allowed ones."""
+        said: Callable[[Job], tuple[str, str]],
+    ) -> JobObject:
+        """The job after `changes`, with the event (message, key) that `said` makes of it.
+
+        Raises ApiError 400 when its status is none of the allowed ones.
+        """
         found = self._store.get(caller.project, identity)
 
         def changed(job: Job) -> Job | None:
             return job.model_copy(update=changes(job)) if job.status in allowed else None
 
-        job = self._store.change(found.id, changed)
+        job = self._store.change(found.id, changed, lambda job: [(*said(job), {})])
         if job is None:
             status = self._store.get(caller.project, identity).status
             listed = ", ".join(allowed)
             raise invalid(f"Cannot {what} the job {identity}: it is {status}, and {what} needs: {listed}.", None)
-        return job
+        return self._shown(job)
 
     def _shown(self, job: Job) -> JobObject:
         unfinished, done, now = self._others() if not job.finished else ((), (), 0)

@@ -1,0 +1,68 @@
+"""Jobs and what they say, on SQLite and on PostgreSQL: an event is written with the change that it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tunesmith.store.database import Database
+from tunesmith.store.jobs import JobStore, Retry, Said
+from tunesmith.types.jobs import Job, JobRequest, JobStatus
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[JobStore]:
+    database = Database(database_url)
+    yield JobStore(database)
+    database.close()
+
+
+@pytest.fixture
+def job(store: JobStore) -> Job:
+    request = JobRequest(
+        project="mine", model="base", base="tiny", base_name="tiny", context=64, training_file="file-1", seed=0
+    )
+    made, _ = store.create(store.new_identity(), request, Retry(None, "digest"))
+    return made
+
+
+def said(store: JobStore, job: Job) -> list[str]:
+    return [event.key for event in reversed(store.events(job, 100, None).items)]
+
+
+def turned(store: JobStore, job: Job, status: JobStatus, *events: Said) -> Job | None:
+    return store.change(job.id, lambda job: job.model_copy(update={"status": status}), lambda _: events)
+
+
+def test_a_change_and_its_event_are_one(store: JobStore, job: Job) -> None:
+    def breaks(_: Job) -> list[Said]:
+        raise RuntimeError("killed between the two")
+
+    with pytest.raises(RuntimeError):
+        store.change(job.id, lambda job: job.model_copy(update={"status": "running"}), breaks)
+    found = store.job(job.id)
+    assert found is not None
+    assert found.status == "validating_files"
+    turned(store, job, "running", ("Fine-tuning job started", "started-0", {}))
+    assert said(store, job) == ["created", "validating", "started-0"]
+
+
+def test_an_unwanted_change_says_nothing(store: JobStore, job: Job) -> None:
+    assert store.change(job.id, lambda _: None, lambda _: [("never", "never", {})]) is None
+    assert said(store, job) == ["created", "validating"]
+
+
+def test_a_change_that_is_made_again_says_its_event_once(store: JobStore, job: Job) -> None:
+    for _ in range(2):
+        turned(store, job, "queued", ("validated", "validated", {}))
+    assert said(store, job) == ["created", "validating", "validated"]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed", "succeeded"])
+def test_an_ended_job_says_nothing_after_its_end(store: JobStore, job: Job, end: JobStatus) -> None:
+    turned(store, job, "running", ("started", "started-0", {}))
+    store.say(job, "Step 1/9", "step-1")
+    turned(store, job, end, ("the end", "end", {}))
+    store.say(job, "Step 2/9", "step-2")
+    assert said(store, job) == ["created", "validating", "started-0", "step-1", "end"]
