@@ -12,6 +12,7 @@ import uvicorn
 
 from tunesmith.serve import connection
 from tunesmith.serve.connection import HEADER_BYTES, TimedProtocol
+from tunesmith.serve.stage import ServeOptions, listening
 
 HEAD = b"POST /x HTTP/1.1\r\nhost: here\r\ncontent-length: 3\r\n"
 SECONDS = 0.3
@@ -100,3 +101,20 @@ def test_headers_are_not_kept_without_end(talk: Callable[..., Any], monkeypatch:
     said, sent = talk(speak)
     assert said[:13] in (b"", b"HTTP/1.1 400 ")
     assert HEADER_BYTES < sent < 8 * HEADER_BYTES
+
+
+def test_the_server_sends_each_part_of_an_answer_at_once() -> None:
+    """Nagle's algorithm held the body back until the client acknowledged the headers, after 40 ms."""
+
+    async def nodelay(listener: socket.socket) -> int:
+        accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        async with await asyncio.start_server(lambda _, writer: accepted.put_nowait(writer), sock=listener):
+            _, client = await asyncio.open_connection(*listener.getsockname())
+            server = await accepted.get()
+            value = server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            server.close()
+            client.close()
+        return int(value)
+
+    with listening(ServeOptions(port=0)) as (listener, _):
+        assert asyncio.run(nodelay(listener)) != 0

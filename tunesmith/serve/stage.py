@@ -31,7 +31,7 @@ from tunesmith.types.recipe import PluginSpec
 if TYPE_CHECKING:
     from tunesmith.models.weights import BaseFiles
 
-__all__ = ["ServeOptions", "open_service", "running", "serve"]
+__all__ = ["ServeOptions", "listening", "open_service", "running", "serve"]
 
 _TURN_SECONDS = 0.0005
 
@@ -74,7 +74,7 @@ def serve(service: Service, options: ServeOptions, on_ready: Callable[[str], Non
     `on_ready` is called once with the server's URL. Raises EngineError when the address cannot be had, or when
     others can reach it while no keys are asked for.
     """
-    with _listening(options) as (listener, url), _signals_only_stop(), _quick_turns():
+    with listening(options) as (listener, url), _signals_only_stop(), _quick_turns():
         server = _Server(_config(service, options), lambda: on_ready(url))
         server.run(sockets=[listener])
 
@@ -83,7 +83,7 @@ def serve(service: Service, options: ServeOptions, on_ready: Callable[[str], Non
 def running(service: Service, options: ServeOptions) -> Iterator[str]:
     """The same server in a thread of this process: its URL inside the block, stopped and closed after it."""
     ready = threading.Event()
-    with _listening(options) as (listener, url):
+    with listening(options) as (listener, url):
         server = _Server(_config(service, options), ready.set)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="tunesmith-server")
         thread.start()
@@ -128,9 +128,15 @@ def _config(service: Service, options: ServeOptions) -> uvicorn.Config:
 
 
 @contextlib.contextmanager
-def _listening(options: ServeOptions) -> Iterator[tuple[socket.socket, str]]:
+def listening(options: ServeOptions) -> Iterator[tuple[socket.socket, str]]:
+    """The socket of these options, and the URL it is asked under. Raises EngineError when the address cannot be had, or
+    when others can reach it while no keys are asked for.
+    """
     require_guarded(options, options.host)
-    with socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET) as listener:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only where the protocol is named; left on, each answer on a kept connection
+    # waits 40 ms for the client's delayed acknowledgement.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((options.host, options.port))
