@@ -11,8 +11,9 @@ import pytest
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database
 from tunesmith.store.eval_work import EvalWork
-from tunesmith.store.evals import EvalStore, Window
+from tunesmith.store.evals import EvalStore
 from tunesmith.store.webhooks import WebhookStore
+from tunesmith.store.windows import Window
 from tunesmith.types.evals import Counts, Eval, EvalItem, EvalRun, ItemStatus, ModelUsage, RunError
 from tunesmith.types.webhooks import SigningSecret, WebhookEndpoint
 

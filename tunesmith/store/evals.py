@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Select, String, Text, UniqueConstraint, and_, delete, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column
+from sqlalchemy import BigInteger, String, Text, UniqueConstraint, and_, delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
 from tunesmith.store.webhooks import add_event
+from tunesmith.store.windows import Slice, Window, slice_of, windowed
 from tunesmith.types.evals import Eval, EvalItem, EvalRun, ItemStatus, RunStatus
 
-__all__ = ["EvalItemRow", "EvalRow", "EvalRunRow", "EvalStore", "Slice", "Window"]
+__all__ = ["EvalItemRow", "EvalRow", "EvalRunRow", "EvalStore"]
 
 Item = TypeVar("Item")
 
@@ -58,21 +58,6 @@ class EvalItemRow(Tables):
     content: Mapped[str] = mapped_column(Text)
 
 
-class Window(NamedTuple):
-    """Which part of a list: at most `limit`, after the one with the id `after`, oldest first unless `descending`."""
-
-    limit: int
-    after: str | None = None
-    descending: bool = False
-
-
-class Slice(NamedTuple, Generic[Item]):
-    """A part of a list, and whether more follows."""
-
-    items: tuple[Item, ...]
-    has_more: bool
-
-
 class EvalStore:
     """What the endpoints ask. What is not there, or another project's, is NotFound."""
 
@@ -96,7 +81,7 @@ class EvalStore:
         query = select(EvalRow).where(EvalRow.project == project)
         with self._database.transaction() as session:
             after = None if window.after is None else self._eval(session, project, window.after)
-            return _slice(session, _windowed(query, EvalRow, window, after, order), window, Eval.model_validate_json)
+            return slice_of(session, windowed(query, EvalRow, window, after, order), window, Eval.model_validate_json)
 
     def update(self, project: str, identity: str, changes: dict[str, Any]) -> Eval:
         """The eval with `changes` to its fields."""
@@ -134,7 +119,7 @@ class EvalStore:
         with self._database.transaction() as session:
             self._eval(session, project, eval_id)
             after = None if window.after is None else self._run(session, project, eval_id, window.after)
-            return _slice(session, _windowed(query, EvalRunRow, window, after), window, EvalRun.model_validate_json)
+            return slice_of(session, windowed(query, EvalRunRow, window, after), window, EvalRun.model_validate_json)
 
     def cancel_run(self, project: str, eval_id: str, identity: str) -> tuple[EvalRun, bool]:
         """The run, canceled unless it was finished already (then False)."""
@@ -166,7 +151,7 @@ class EvalStore:
         query = query if status is None else query.where(EvalItemRow.status == status)
         with self._database.transaction() as session:
             after = None if window.after is None else self._item(session, run, window.after)
-            return _slice(session, _windowed(query, EvalItemRow, window, after), window, EvalItem.model_validate_json)
+            return slice_of(session, windowed(query, EvalItemRow, window, after), window, EvalItem.model_validate_json)
 
     def _eval(self, session: Session, project: str, identity: str, *, change: bool = False) -> EvalRow:
         query = select(EvalRow).where(EvalRow.id == _plain(identity), EvalRow.project == project)
@@ -191,27 +176,3 @@ def _found(row: Item | None, kind: str, identity: str) -> Item:
 def _plain(identity: str) -> str:
     """A zero byte is in no id, and PostgreSQL refuses to look for one."""
     return "" if "\0" in identity else identity
-
-
-def _windowed(
-    query: Select[Any], table: Any, window: Window, after: Any, order: InstrumentedAttribute[int] | None = None
-) -> Select[Any]:
-    columns = [table.number] if order is None else [order, table.number]
-    if after is not None:
-        place = [getattr(after, column.key) for column in columns]
-        query = query.where(_beyond(columns, place, window.descending))
-    return query.order_by(*(column.desc() if window.descending else column for column in columns))
-
-
-def _beyond(columns: list[Any], place: list[int], descending: bool) -> ColumnElement[bool]:
-    """Rows behind `place` in the order of `columns`."""
-    last = columns[-1] < place[-1] if descending else columns[-1] > place[-1]
-    if len(columns) == 1:
-        return last
-    first = columns[0] < place[0] if descending else columns[0] > place[0]
-    return or_(first, and_(columns[0] == place[0], last))
-
-
-def _slice(session: Session, query: Select[Any], window: Window, read: Callable[[str], Item]) -> Slice[Item]:
-    rows = session.scalars(query.limit(window.limit + 1)).all()
-    return Slice(tuple(read(row.content) for row in rows[: window.limit]), len(rows) > window.limit)

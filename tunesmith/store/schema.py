@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from tunesmith.store import (
     audit,
     batches,
+    chats,
     evals,
     files,
     jobs,
@@ -25,6 +26,7 @@ __all__ = ["DECLARED_BY", "create"]
 DECLARED_BY = (
     audit,
     batches,
+    chats,
     evals,
     files,
     jobs,

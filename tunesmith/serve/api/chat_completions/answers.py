@@ -24,7 +24,7 @@ from tunesmith.serve.api.chat_completions.objects import (
 )
 from tunesmith.serve.service import PromptRenderer
 
-__all__ = ["FinishReason", "Reader", "choice", "delta", "logprobs", "usage"]
+__all__ = ["FinishReason", "Reader", "assembled", "choice", "delta", "logprobs", "usage"]
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -66,6 +66,17 @@ def choice(index: int, events: Sequence[TokenEvent], found: Plan, renderer: Prom
     """A whole answer; with log-probabilities where there is a `renderer` to show the tokens."""
     reader = Reader(found)
     pieces = [piece for event in events for piece in reader.read(event)]
+    return assembled(index, pieces, events, reader, renderer)
+
+
+def assembled(
+    index: int,
+    pieces: Sequence[Found],
+    events: Sequence[TokenEvent],
+    reader: Reader,
+    renderer: PromptRenderer | None,
+) -> Choice:
+    """A whole answer of the pieces that `reader` found in its events."""
     text = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
     calls = tuple(_calls(pieces))
     return Choice(

@@ -14,8 +14,10 @@ from tunesmith.serve.answering.chunks import ChunkFrame, as_json
 from tunesmith.serve.answering.events import data, guarded, started
 from tunesmith.serve.answering.plan import Plan
 from tunesmith.serve.api.chat_completions.answers import Reader, choice, delta, logprobs, usage
+from tunesmith.serve.api.chat_completions.kept import Heard, keep
 from tunesmith.serve.api.chat_completions.objects import (
     ChatCompletion,
+    Choice,
     Chunk,
     ChunkChoice,
     ChunkDelta,
@@ -37,7 +39,7 @@ async def complete(service: Service, request: ChatRequest, project: str) -> Chat
             events[index].append(event)
     shown = service.renderer if request.logprobs else None
     cached = min(one[-1].cached for one in events)
-    return ChatCompletion(
+    answer = ChatCompletion(
         id=_new_id(),
         created=int(time.time()),
         model=request.model,
@@ -45,6 +47,8 @@ async def complete(service: Service, request: ChatRequest, project: str) -> Chat
         usage=usage(len(found.prompt_ids), sum(len(one) for one in events), cached),
         system_fingerprint=fingerprint(found.served),
     )
+    await keep(service, request, project, found, answer)
+    return answer
 
 
 async def stream(service: Service, request: ChatRequest, project: str) -> AsyncGenerator[str, None]:
@@ -57,12 +61,15 @@ async def stream(service: Service, request: ChatRequest, project: str) -> AsyncG
     async with AsyncExitStack() as opened:
         answers = await opened.enter_async_context(answering(service, found))
         kept = opened.pop_all()
-    return await started(guarded(_events(service, request, found, answers), kept))
+    return await started(guarded(_events(service, request, project, found, answers), kept))
 
 
-async def _events(service: Service, request: ChatRequest, found: Plan, answers: Answers) -> AsyncGenerator[str, None]:
+async def _events(
+    service: Service, request: ChatRequest, project: str, found: Plan, answers: Answers
+) -> AsyncGenerator[str, None]:
     writer = _ChunkWriter(request, found)
     readers = [Reader(found) for _ in found.samplings]
+    heard = Heard(len(readers)) if request.store else None
     completion_tokens, cached = 0, []
     for index, reader in enumerate(readers):
         opening = ChunkDelta(role="assistant", content=None if reader.calls_may_come else "")
@@ -71,6 +78,8 @@ async def _events(service: Service, request: ChatRequest, found: Plan, answers: 
         completion_tokens += 1
         shown = logprobs([event], service.renderer) if request.logprobs else None
         pieces = readers[index].read(event)
+        if heard is not None:
+            heard.add(index, event, pieces)
         for piece in pieces:
             if shown is None and isinstance(piece, TextDelta):
                 yield writer.text(index, piece.text)
@@ -81,10 +90,14 @@ async def _events(service: Service, request: ChatRequest, found: Plan, answers: 
             yield writer.part(ChunkChoice(index=index, delta=ChunkDelta(), logprobs=shown))
         if event.finish_reason is not None:
             cached.append(event.cached)
+            total = usage(len(found.prompt_ids), completion_tokens, min(cached))
+            if heard is not None and len(cached) == len(readers):  # who has seen the end finds it kept
+                renderer = service.renderer if request.logprobs else None
+                await keep(service, request, project, found, writer.whole(heard.choices(readers, renderer), total))
             reason = readers[index].reason(event)
             yield writer.part(ChunkChoice(index=index, delta=ChunkDelta(), finish_reason=reason))
     if request.with_usage:
-        yield writer.end(usage(len(found.prompt_ids), completion_tokens, min(cached)))
+        yield writer.end(total)
     yield data("[DONE]")
 
 
@@ -94,6 +107,7 @@ class _ChunkWriter:
     def __init__(self, request: ChatRequest, found: Plan) -> None:
         made = fingerprint(found.served)
         chunk = Chunk(id=_new_id(), created=int(time.time()), model=request.model, choices=(), system_fingerprint=made)
+        self._chunk = chunk
         self._frame = ChunkFrame(ChunkWithUsage(**dict(chunk)) if request.with_usage else chunk)
 
     def part(self, part: ChunkChoice) -> str:
@@ -114,6 +128,11 @@ class _ChunkWriter:
     def end(self, total: Usage) -> str:
         """The event with the usage, at the end."""
         return self._frame.end(total)
+
+    def whole(self, choices: tuple[Choice, ...], total: Usage) -> ChatCompletion:
+        """The answer as it would be in one piece."""
+        shared = self._chunk.model_dump(include={"id", "created", "model", "system_fingerprint"})
+        return ChatCompletion(**shared, choices=choices, usage=total)
 
 
 def _new_id() -> str:

@@ -1,7 +1,7 @@
 """What POST /v1/chat/completions takes: OpenAI's fields.
 
 Every field that would change the answer is applied or refused by name; those of OpenAI's own platform that cannot
-change it here (`user`, `metadata`, ...) are accepted. An explicit null means the field is absent.
+change it here (`user`, `service_tier`, ...) are accepted. An explicit null means the field is absent.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from tunesmith.serve.answering.ask import Ask, ToolChoice
 from tunesmith.serve.api.chat_completions.messages import RequestMessage
 from tunesmith.serve.api.chat_completions.tools import Choice, FunctionTool, ResponseFormat, choice_of
+from tunesmith.serve.metadata import Metadata
 from tunesmith.types.base import Value
 
 __all__ = ["ChatRequest", "StreamOptions"]
@@ -67,10 +68,10 @@ class ChatRequest(Value):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None
     # Of OpenAI's platform; nothing here depends on them.
     user: str | None = None
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, Any] | None = None

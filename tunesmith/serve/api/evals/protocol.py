@@ -9,7 +9,8 @@ from pydantic import Discriminator, Field, JsonValue, Tag
 from tunesmith.serve.api.evals.criteria import Criterion
 from tunesmith.serve.body import Body
 from tunesmith.serve.graders import ModelInput
-from tunesmith.store.evals import Window
+from tunesmith.serve.metadata import Metadata
+from tunesmith.store.windows import Window
 from tunesmith.types.base import Value
 from tunesmith.types.evals import ItemStatus, ModelUsage, RunError, RunStatus
 
@@ -30,7 +31,6 @@ __all__ = [
     "ItemReference",
     "ItemsQuery",
     "JsonlSource",
-    "Metadata",
     "ResultCounts",
     "RunCreate",
     "RunDeleted",
@@ -42,9 +42,6 @@ __all__ = [
     "UsageOfModel",
 ]
 
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
-]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 

@@ -14,7 +14,7 @@ from tunesmith.serve.api.evals.protocol import (
     UsageOfModel,
 )
 from tunesmith.serve.pages import Page
-from tunesmith.store.evals import Slice
+from tunesmith.store.windows import Slice
 from tunesmith.types.evals import Eval, EvalItem, EvalRun
 
 __all__ = ["eval_object", "item_object", "page", "run_object"]

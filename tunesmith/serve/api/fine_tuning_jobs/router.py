@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -11,12 +10,11 @@ from fastapi import APIRouter, Header, Query, Request
 from tunesmith.serve.api.fine_tuning_jobs.handler import Jobs, Listing
 from tunesmith.serve.api.fine_tuning_jobs.protocol import Checkpoint, CreateJob, Event, JobObject
 from tunesmith.serve.caller import Asking
+from tunesmith.serve.metadata import asked_metadata
 from tunesmith.serve.pages import Page
 from tunesmith.serve.service import Service
 
 __all__ = ["build_router"]
-
-_METADATA = re.compile(r"metadata\[(.+)\]")
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 RetryKey = Annotated[str | None, Header(alias="idempotency-key", max_length=255)]
@@ -41,7 +39,7 @@ def _routes(jobs: Jobs) -> APIRouter:
 def _looking(router: APIRouter, jobs: Jobs) -> None:
     @router.get("")
     async def listed(caller: Asking, request: Request, limit: Limit = 20, after: str | None = None) -> Page[JobObject]:
-        return await asyncio.to_thread(jobs.list, Listing(limit, after, _metadata(request)), caller)
+        return await asyncio.to_thread(jobs.list, Listing(limit, after, asked_metadata(request)), caller)
 
     @router.get("/{job}")
     async def retrieve(job: str, caller: Asking) -> JobObject:
@@ -72,9 +70,3 @@ def _changing(router: APIRouter, jobs: Jobs) -> None:
     @router.post("/{job}/resume")
     async def resume(job: str, caller: Asking) -> JobObject:
         return await asyncio.to_thread(jobs.resume, job, caller)
-
-
-def _metadata(request: Request) -> dict[str, str]:
-    """`metadata[key]=value` of the query."""
-    found = ((_METADATA.fullmatch(name), value) for name, value in request.query_params.multi_items())
-    return {match.group(1): value for match, value in found if match is not None}
