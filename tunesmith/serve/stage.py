@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import sys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ServeOptions", "listening", "open_service", "running", "serve"]
 
 _TURN_SECONDS = 0.0005
+_OPEN_FILES = 65_536
 
 
 class ServeOptions(Guard):
@@ -74,6 +76,7 @@ def serve(service: Service, options: ServeOptions, on_ready: Callable[[str], Non
     `on_ready` is called once with the server's URL. Raises EngineError when the address cannot be had, or when
     others can reach it while no keys are asked for.
     """
+    _allow_connections()
     with listening(options) as (listener, url), _signals_only_stop(), _quick_turns():
         server = _Server(_config(service, options), lambda: on_ready(url))
         server.run(sockets=[listener])
@@ -147,6 +150,15 @@ def listening(options: ServeOptions) -> Iterator[tuple[socket.socket, str]]:
             ) from error
         host = f"[{options.host}]" if ":" in options.host else options.host
         yield listener, f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _allow_connections() -> None:
+    """Let this process open as many files as it may, up to 65,536: each connection is one, and shells allow 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    # macOS refuses more than its kernel's own limit; then the shell's stays.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 @contextlib.contextmanager
