@@ -27,11 +27,19 @@ def row(answer: str = "", **fields: Any) -> Prediction:
     [
         *((text, 1.0) for text in ("B", "b", "(B)", "B.", "B) Paris", "**B**", "Paris", "paris.", "The answer is B.")),
         *((text, 1.0) for text in ("Answer: B", "The correct option is (B), since", "I think so. Answer: **B**")),
+        *((text, 1.0) for text in ("Of the options, the answer is B", "The answer I see is option B", "the answer is b")),
         *((text, 0.0) for text in ("A", "Because", "C or B", "A bear", "", "D", "It is Paris or Rome", "Oslo")),
     ],
 )
 def test_the_letter_that_is_written(answer: str, right: float) -> None:
     assert score("multiple_choice_accuracy", [row(answer)], (), 0.95).value == right
+
+
+def test_an_article_is_no_letter() -> None:
+    """'the answer is a bear' names no option, and so not option A either."""
+    rights = {"the answer is a bear": 0.0, "the answer is a": 1.0, "The answer is A": 1.0, "answer: a, surely": 1.0}
+    rows = [row(answer, reference="A") for answer in rights]
+    assert [score("multiple_choice_accuracy", [each], (), 0.95).value for each in rows] == [*rights.values()]
 
 
 def test_log_likelihood_goes_before_the_letter() -> None:

@@ -286,11 +286,20 @@ def test_gsm8k() -> None:
 @pytest.mark.parametrize(
     ("answer", "right"),
     [("#### 1,000", 1.0), ("x #### $1000.00.", 1.0), (r"\boxed{1000}", 1.0), ("1000 of 1000.", 1.0), ("none", 0.0),
-     ("#### 999 or 1000", 0.0), ("-1000", 0.0), ("1000 #### none", 0.0)],
+     ("#### 999 or 1000", 0.0), ("-1000", 0.0), ("1000 #### none", 0.0), ("So:\n- 1000", 1.0), ("result - 1000", 1.0),
+     ("900-1000", 1.0), ("5 apples-1000", 1.0), ("= -1000", 0.0), ("\u22121000", 0.0)],
 )  # fmt: skip
 def test_final_numbers_by_hand(answer: str, right: float) -> None:
     item = Item(id="x", type="number", messages=(), reference="1000")
     assert value("final_number", [answered(item, answer)]) == right
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer"), [(-5, "\u22125"), (-5, "-$5.00"), (1e-05, "0.00001"), (1e16, "10000000000000000"), ("-3", "-3")]
+)
+def test_numbers_below_zero_tiny_and_huge(wanted: float | str, answer: str) -> None:
+    item = Item(id="x", type="number", messages=(), expect={"number": wanted})
+    assert value("final_number", [answered(item, answer)]) == 1.0
 
 
 @real

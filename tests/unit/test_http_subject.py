@@ -171,6 +171,33 @@ def test_refused_fields_are_left_out_from_then_on() -> None:
         assert body["max_completion_tokens"] == 256
 
 
+def test_requests_that_are_refused_together_are_all_asked_again() -> None:
+    """Five are in flight when the server first says that it knows no `logprobs`: none of them is lost."""
+    refused: list[str] = []
+
+    async def answer(subject: HttpSubject, number: int) -> str:
+        asked = Asked(max_new_tokens=number)
+        return (await subject.answer(ITEM, ITEM.messages, asked)).text
+
+    async def asking() -> list[str]:
+        all_there = asyncio.Event()
+
+        async def serve(request: httpx.Request) -> httpx.Response:
+            if b'"logprobs"' not in request.content:
+                return stream(*PARIS)
+            refused.append("logprobs")
+            if len(refused) == 5:
+                all_there.set()
+            await all_there.wait()
+            return httpx.Response(400, json={"error": {"message": "unknown field", "param": "logprobs"}})
+
+        async with HttpSubject("m", ADDRESS, backoff=FAST, transport=httpx.MockTransport(serve)) as subject:
+            return list(await asyncio.gather(*(answer(subject, number) for number in range(1, 6))))
+
+    assert asyncio.run(asking()) == ["Paris"] * 5
+    assert len(refused) == 5
+
+
 def test_any_other_bad_field_is_an_error() -> None:
     server = Server(httpx.Response(400, json={"error": {"message": "too hot", "param": "temperature"}}))
     with pytest.raises(EvaluationError, match="too hot"):

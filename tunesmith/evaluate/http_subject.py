@@ -132,11 +132,12 @@ class HttpSubject:
 
     async def _chat(self, body: dict[str, Any]) -> Reply:
         started = time.perf_counter()
-        async with self._client.stream("POST", "chat/completions", json=self._accepted(body)) as response:
+        sent = self._accepted(body)
+        async with self._client.stream("POST", "chat/completions", json=sent) as response:
             if response.status_code == 200:
                 return await read_reply(response.aiter_lines(), started)
             field, message = _said(response, await response.aread())
-        if response.status_code == 400 and self._leave_out(field, message):
+        if response.status_code == 400 and self._leave_out(field, message, sent):
             return await self._chat(body)
         raise EvaluationError(_refusal(response, self._address, message), hint=_hint(response, self._address))
 
@@ -162,10 +163,10 @@ class HttpSubject:
             kept["max_completion_tokens"] = body["max_tokens"]
         return kept
 
-    def _leave_out(self, field: str, message: str) -> bool:
-        """Whether the refused field is one that can be left out, and was not yet."""
+    def _leave_out(self, field: str, message: str, sent: dict[str, Any]) -> bool:
+        """Whether the refused field is one that can be left out and was `sent`: requests in flight are refused together."""
         for name in (*_OPTIONAL, "max_tokens"):
-            if name not in self._refused and (field == name or (not field and name in message)):
+            if name in sent and (field == name or (not field and name in message)):
                 self._refused.add(name)
                 return True
         return False

@@ -15,7 +15,10 @@ from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["FinalNumber"]
 
-_NUMBER = re.compile(r"-?\$?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\$?\.\d+")
+_NUMBER = re.compile(
+    r"(?:(?<![\w).%\]])[-\u2212](?=[$\d.]))?(?:\$\s?)?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
+)
+"""a dash is a sign where it touches the number and nothing that it could be taken from: not in '- 42' or '40-42'"""
 _MARKS = (re.compile(r"####\s*(.*)"), re.compile(r"\\boxed\{([^{}]*)\}"))
 
 
@@ -43,7 +46,8 @@ class FinalNumber(Value):
         return ratio(totals[..., 0], totals[..., 1])
 
     def _row(self, row: Prediction) -> tuple[float, float]:
-        wanted = _final(str(row.expect.get("number", row.reference)), False)
+        given = row.expect.get("number", row.reference)
+        wanted = _final(given, False) if isinstance(given, str) else _value(str(given))
         if wanted is None:
             return np.nan, np.nan
         return float(_final(row.answer, self.marked_only) == wanted), 1.0
@@ -61,6 +65,6 @@ def _final(text: str, marked_only: bool) -> Decimal | None:
 
 def _value(written: str) -> Decimal | None:
     try:
-        return Decimal(re.sub(r"[$,\s]", "", written))
+        return Decimal(re.sub(r"[$,\s]", "", written).replace("\u2212", "-"))
     except InvalidOperation:
         return None

@@ -16,7 +16,10 @@ from tunesmith.types.report import Better, Prediction, Scale
 __all__ = ["MultipleChoiceAccuracy"]
 
 _LETTER = re.compile(r"\W*(?:option\s+|answer:?\s*)?\(?([A-Z])(?:[).:,*\n]|$)", re.IGNORECASE)
-_STATED = re.compile(r"\b(?:answer|option|choice)\s*(?:is|:)?\s*:?\s*\W{0,3}([A-Z])\b(?!')", re.IGNORECASE)
+_STATED = re.compile(
+    r"\b(?i:answer|option|choice)\b\s*(?:(?i:is)\b|:)?\s*:?\s*\W{0,3}([A-Zb-z]|a(?=\W*$|[).:,;*]))\b(?!')"
+)
+"""a small `a` before another word is an article: 'the answer is a bear' states no letter"""
 
 
 class MultipleChoiceAccuracy(Value):
@@ -59,6 +62,7 @@ def _chosen(row: Prediction) -> int | None:
     same = [place for place, text in enumerate(texts) if normalise(text) == normalise(answer)]
     if len(same) == 1:
         return same[0]
-    found = _LETTER.match(answer) or _STATED.search(answer)
-    place = ord(found.group(1).upper()) - ord("A") if found else len(texts)
-    return place if place < len(texts) else None
+    first = _LETTER.match(answer)
+    named = [first] if first else _STATED.finditer(answer)
+    places = (ord(found.group(1).upper()) - ord("A") for found in named)
+    return next((place for place in places if place < len(texts)), None)
