@@ -84,6 +84,9 @@ def test_valid_answers_of_labels_and_of_options() -> None:
     rows = tuple(row(answer, "A", (), **asked) for answer in ("B", "C", "rome", "I think A"))
     assert value_of("valid_answer_rate", rows, ()) == 0.5
     assert value_of("valid_answer_rate", (row("text", "text", ()),), ()) is None
+    labelled = (row("b", "a"), row("maybe", "a"))
+    assert value_of("valid_answer_rate", (*labelled, row("Paris", "Paris"))) == 0.5  # a question beside the labels
+    assert value_of("valid_answer_rate", (*labelled, *(row(said, "A", **asked) for said in ("A", "?")))) == 0.5
 
 
 @pytest.mark.parametrize(

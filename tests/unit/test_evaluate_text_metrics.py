@@ -74,9 +74,18 @@ def test_a_listed_answer_is_as_good_as_the_reference() -> None:
     assert value_of("exact_match", rows) == pytest.approx(1 / 3)
     assert value_of("normalised_match", rows) == pytest.approx(2 / 3)
     assert accepted(row("x", "", expect=listed)) == ("NYC", "New York City")
-    assert accepted(row("x", "")) == ("",)
+    assert accepted(row("x", "")) == ()
     with pytest.raises(EvaluationError, match=r"r7 has expect\.answers 'NYC'"):
         accepted(row("x", "y", expect={"answers": "NYC"}))
+
+
+@pytest.mark.parametrize("name", ["exact_match", "normalised_match", "rouge", "bleu", "chrf"])
+def test_a_row_that_expects_no_text_is_unscored(name: str) -> None:
+    """A suite's refusals and tool calls beside its questions: an answer to them is neither right nor wrong here."""
+    mixed = (row("", ""), *ROWS, row("I cannot help with that.", "", expect={"refusal": "refuse"}))
+    found, alone = (score(name, rows, (), 0.95) for rows in (mixed, ROWS))
+    assert (found.value, found.n, found.unscored) == (alone.value, len(ROWS), 2)
+    assert score(name, mixed[:1], (), 0.95).value is None
 
 
 def test_an_answer_of_which_nothing_is_left_matches_nothing_else() -> None:

@@ -129,6 +129,14 @@ def test_perplexity_is_of_texts_and_leaves_the_letters_of_choices_out() -> None:
     assert found.scores["multiple_choice_accuracy"].n == 2
 
 
+def test_perplexity_needs_a_text_that_follows_the_items_own_messages() -> None:
+    """An item without a reference has nothing to be surprised at; that of several turns answers the last one."""
+    turns = item(3, "text", followups=("and then?",))
+    (found,) = run(suite(item(1, "ab"), item(2), turns, metrics=("perplexity",)), Scripted()).contestants
+    assert [row.reference_logprob for row in found.predictions] == [-2.0, None, None]
+    assert (found.scores["perplexity"].n, found.scores["perplexity"].unscored) == (1, 2)
+
+
 def test_an_item_without_an_answer_is_unscored_and_says_why() -> None:
     what = suite(*(item(n, str(n)) for n in range(10)))
     (contestant,) = run(what, Scripted(refuse="question 3")).contestants

@@ -32,7 +32,7 @@ class ConfidenceBin(NamedTuple):
 
 
 def confidences(predictions: Sequence[Prediction], labels: Sequence[str], source: Source = "auto") -> Floats:
-    """[N, 2]: (confidence, right) of each row; NaN where the server gave no log-probabilities.
+    """[N, 2]: (confidence, right) of each row; NaN where the server gave no log-probabilities, or no text is expected.
 
     `options`: the softmax over an item's options, and whether the likeliest is the right one. `tokens`: the geometric
     mean of the probabilities of the answer's tokens, exp(mean log-probability), and whether the answer is right: its
@@ -46,9 +46,11 @@ def confidences(predictions: Sequence[Prediction], labels: Sequence[str], source
         if source == "options" or not row.token_logprobs:
             return math.nan, math.nan
         expected = read(row.reference)
-        right = row.answer.strip() in {each.strip() for each in accepted(row)}
+        texts = {each.strip() for each in accepted(row)}
+        if expected is None and not texts:
+            return math.nan, math.nan
         sure = math.exp(math.fsum(row.token_logprobs) / len(row.token_logprobs))
-        return min(1.0, sure), float(right if expected is None else row.label == expected)
+        return min(1.0, sure), float(row.answer.strip() in texts if expected is None else row.label == expected)
 
     return np.array([of(row) for row in predictions], dtype=np.float64).reshape(-1, 2)
 

@@ -17,7 +17,8 @@ __all__ = ["CorpusOverlap"]
 
 
 class CorpusOverlap(Value):
-    """A score of sacrebleu over all rows, from 0 to 100. All texts that are right for a row are its references."""
+    """A score of sacrebleu over all rows, from 0 to 100. All texts that are right for a row are its references; rows
+    that expect no text are unscored."""
 
     better: ClassVar[Better] = "higher"
     scale: ClassVar[Scale] = "number"
@@ -27,13 +28,15 @@ class CorpusOverlap(Value):
         """sacrebleu's own metric with these options. Raises MissingDependency without the package."""
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
-        """[N, K] statistics of each row: its n-gram matches, totals and lengths."""
-        measure = self.measure()
-        rows = [
-            measure._extract_corpus_statistics([row.answer], [[text] for text in accepted(row)])[0]
-            for row in predictions
+        """[N, K] statistics of each row: its n-gram matches, totals and lengths; NaN without a reference."""
+        measure, references = self.measure(), [accepted(row) for row in predictions]
+        counted = [
+            measure._extract_corpus_statistics([row.answer], [[text] for text in right])[0] if right else None
+            for row, right in zip(predictions, references, strict=True)
         ]
-        return np.array(rows, dtype=np.float64) if rows else np.empty((0, 1))
+        width = next((len(counts) for counts in counted if counts is not None), 1)
+        rows = [[np.nan] * width if counts is None else counts for counts in counted]
+        return np.array(rows, dtype=np.float64).reshape(-1, width)
 
     def value(self, totals: Floats) -> Floats:
         """[..., K] -> [...] the corpus score of summed statistics; NaN where nothing was counted."""

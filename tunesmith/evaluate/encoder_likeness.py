@@ -34,7 +34,7 @@ class EncoderLikeness(Value):
         """Of two texts, below 0 for opposites; None when one of them has no tokens."""
 
     async def grade(self, answered: Sequence[Answered], judge: Judge | None) -> list[float | None]:
-        """One likeness per answer. Raises ModelError or MissingDependency when there is no such encoder."""
+        """One likeness per answer, None for rows that expect no text. Raises ModelError or MissingDependency when there is no such encoder."""
         return await asyncio.to_thread(lambda: [self._closest(each.prediction) for each in answered])
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
@@ -45,9 +45,12 @@ class EncoderLikeness(Value):
         """Mean likeness."""
         return ratio(totals[..., 0], totals[..., 1])
 
-    def _closest(self, row: Prediction) -> float:
+    def _closest(self, row: Prediction) -> float | None:
         from tunesmith.models.encoder import open_encoder  # imports torch
 
+        right = accepted(row)
+        if not right:
+            return None
         encoder = open_encoder(self.model, self.layer, Settings().home)
         said = encoder.encode(row.answer)
-        return max([0.0, *(self.likeness(said, encoder.encode(text)) or 0.0 for text in accepted(row))])
+        return max([0.0, *(self.likeness(said, encoder.encode(text)) or 0.0 for text in right)])

@@ -42,7 +42,8 @@ async def ask_item(question: Question, item: Item) -> Prediction:
     replies = [await _converse(question, item, _asked(suite, number)) for number in range(suite.samples)]
     first = replies[0]
     scored = [await _logprob(question, item, option) for option in item.options]
-    written = item.reference != item.expect.get("letter")  # the letter of a choice is no text to be surprised at
+    # An answer that is to be scored is a text (not the letter of a choice) and follows the item's own messages.
+    written = item.reference not in ("", item.expect.get("letter")) and not item.followups
     reference = await _logprob(question, item, item.reference) if question.score_reference and written else None
     return Prediction(
         example_id=item.id,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from tunesmith.errors import EvaluationError
+from tunesmith.evaluate.metric import Floats
 from tunesmith.types.report import Prediction
 
-__all__ = ["accepted", "normalised"]
+__all__ = ["accepted", "compared", "normalised"]
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WITHIN_NUMBER = re.compile(r"(?<=\d)(?:,(?!\d{3}(?!\d))|[.:/-])(?=\d)|(?<![\w])-(?=\d)")
@@ -19,7 +23,7 @@ SHIELD = 0xF0000
 
 
 def accepted(row: Prediction) -> tuple[str, ...]:
-    """The reference and all that `expect.answers` calls as right; without a reference the latter alone.
+    """The reference and all that `expect.answers` calls as right, those that are not empty: a row may expect no text.
 
     Raises EvaluationError when `expect.answers` is no list of texts.
     """
@@ -28,8 +32,15 @@ def accepted(row: Prediction) -> tuple[str, ...]:
         raise EvaluationError(
             f"The row {row.example_id} has expect.answers {given!r}.", hint="Write a list of texts that are right."
         )
-    texts = tuple(str(each) for each in given)
-    return (row.reference, *texts) if row.reference or not texts else texts
+    return tuple(text for text in (row.reference, *map(str, given)) if text)
+
+
+def compared(predictions: Sequence[Prediction], likeness: Callable[[str, tuple[str, ...]], float]) -> Floats:
+    """[N, 2]: (`likeness` of the answer to the texts that are right, 1); NaN for rows that expect no text."""
+    rows = [
+        (likeness(row.answer, texts), 1.0) if (texts := accepted(row)) else (np.nan, np.nan) for row in predictions
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
 def normalised(text: str) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from tunesmith.errors import MissingDependency
 from tunesmith.evaluate.metric import Floats, ratio
-from tunesmith.evaluate.reference_texts import accepted
+from tunesmith.evaluate.reference_texts import compared
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
 
@@ -21,7 +19,7 @@ class Rouge(Value):
 
     `kind`: rouge1 single words, rouge2 pairs, rougeL the longest common subsequence. Its tokenizer keeps letters a to z
     and digits only: texts in other alphabets need `chrf`. Of several right answers (`expect.answers`) the closest
-    counts.
+    counts. Rows that expect no text are unscored.
     """
 
     better: ClassVar[Better] = "higher"
@@ -32,7 +30,7 @@ class Rouge(Value):
     stem: bool = False
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
-        """[N, 2]: (F-measure, 1). Every row is scored."""
+        """[N, 2]: (F-measure, 1)."""
         try:
             from rouge_score.rouge_scorer import RougeScorer
         except ImportError:
@@ -40,11 +38,11 @@ class Rouge(Value):
                 "rouge needs the package rouge-score.", hint="Install it with: pip install 'tunesmith[graders]'"
             ) from None
         scorer = RougeScorer([self.kind], use_stemmer=self.stem)
-        rows = [
-            (max(scorer.score(text, row.answer)[self.kind].fmeasure for text in accepted(row)), 1.0)
-            for row in predictions
-        ]
-        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+        def closest(said: str, right: tuple[str, ...]) -> float:
+            return max(float(scorer.score(text, said)[self.kind].fmeasure) for text in right)
+
+        return compared(predictions, closest)
 
     def value(self, totals: Floats) -> Floats:
         """Mean F-measure."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from tunesmith.evaluate.choices import chosen
+from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
@@ -18,7 +19,7 @@ __all__ = ["ValidAnswerRate"]
 class ValidAnswerRate(Value):
     """Share of answers that can be read as one of those asked for, right or wrong.
 
-    A known label where there are labels (1 - `invalid_rate`), else an option of a multiple choice, read strictly.
+    A known label where the reference is one (1 - `invalid_rate`), else an option of a multiple choice, read strictly.
     Answers to rows with neither cannot be invalid: they are unscored.
     """
 
@@ -28,7 +29,8 @@ class ValidAnswerRate(Value):
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
         """[N, 2]: (valid, 1)."""
-        rows = [_row(row, bool(labels)) for row in predictions]
+        read = label_reader(labels)
+        rows = [_row(row, read(row.reference) is not None) for row in predictions]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def value(self, totals: Floats) -> Floats:
