@@ -27,7 +27,10 @@ def row(answer: str = "", **fields: Any) -> Prediction:
     [
         *((text, 1.0) for text in ("B", "b", "(B)", "B.", "B) Paris", "**B**", "Paris", "paris.", "The answer is B.")),
         *((text, 1.0) for text in ("Answer: B", "The correct option is (B), since", "I think so. Answer: **B**")),
-        *((text, 1.0) for text in ("Of the options, the answer is B", "The answer I see is option B", "the answer is b")),
+        *(
+            (text, 1.0)
+            for text in ("Of the options, the answer is B", "The answer I see is option B", "the answer is b")
+        ),
         *((text, 0.0) for text in ("A", "Because", "C or B", "A bear", "", "D", "It is Paris or Rome", "Oslo")),
     ],
 )

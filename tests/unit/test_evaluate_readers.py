@@ -295,7 +295,8 @@ def test_final_numbers_by_hand(answer: str, right: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "answer"), [(-5, "\u22125"), (-5, "-$5.00"), (1e-05, "0.00001"), (1e16, "10000000000000000"), ("-3", "-3")]
+    ("wanted", "answer"),
+    [(-5, "\u22125"), (-5, "-$5.00"), (1e-05, "0.00001"), (1e16, "10000000000000000"), ("-3", "-3")],
 )
 def test_numbers_below_zero_tiny_and_huge(wanted: float | str, answer: str) -> None:
     item = Item(id="x", type="number", messages=(), expect={"number": wanted})

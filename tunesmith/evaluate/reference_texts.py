@@ -37,9 +37,7 @@ def accepted(row: Prediction) -> tuple[str, ...]:
 
 def compared(predictions: Sequence[Prediction], likeness: Callable[[str, tuple[str, ...]], float]) -> Floats:
     """[N, 2]: (`likeness` of the answer to the texts that are right, 1); NaN for rows that expect no text."""
-    rows = [
-        (likeness(row.answer, texts), 1.0) if (texts := accepted(row)) else (np.nan, np.nan) for row in predictions
-    ]
+    rows = [(likeness(row.answer, texts), 1.0) if (texts := accepted(row)) else (np.nan, np.nan) for row in predictions]
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 

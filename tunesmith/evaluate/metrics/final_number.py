@@ -15,9 +15,7 @@ from tunesmith.types.report import Better, Prediction, Scale
 
 __all__ = ["FinalNumber"]
 
-_NUMBER = re.compile(
-    r"(?:(?<![\w).%\]])[-\u2212](?=[$\d.]))?(?:\$\s?)?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
-)
+_NUMBER = re.compile(r"(?:(?<![\w).%\]])[-\u2212](?=[$\d.]))?(?:\$\s?)?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
 """a dash is a sign where it touches the number and nothing that it could be taken from: not in '- 42' or '40-42'"""
 _MARKS = (re.compile(r"####\s*(.*)"), re.compile(r"\\boxed\{([^{}]*)\}"))
 
