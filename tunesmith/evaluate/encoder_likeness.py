@@ -34,7 +34,10 @@ class EncoderLikeness(Value):
         """Of two texts, below 0 for opposites; None when one of them has no tokens."""
 
     async def grade(self, answered: Sequence[Answered], judge: Judge | None) -> list[float | None]:
-        """One likeness per answer, None for rows that expect no text. Raises ModelError or MissingDependency when there is no such encoder."""
+        """One likeness per answer, None for rows that expect no text.
+
+        Raises ModelError or MissingDependency when there is no such encoder.
+        """
         return await asyncio.to_thread(lambda: [self._closest(each.prediction) for each in answered])
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -16,7 +16,8 @@ __all__ = ["ExactMatch"]
 class ExactMatch(Value):
     """Share of rows whose answer equals the reference exactly. Answers 'Fee', 'fee' to 'Fee', 'Fee': 1/2.
 
-    Where an item lists further right answers (`expect.answers`), one of them is as good. Rows that expect no text are unscored.
+    Where an item lists further right answers (`expect.answers`), one of them is as good. Rows that expect no text are
+    unscored.
     """
 
     better: ClassVar[Better] = "higher"

@@ -17,7 +17,8 @@ class NormalisedMatch(Value):
     """Share of rows whose answer equals the reference, or one of `expect.answers`, by SQuAD's rule.
 
     See `evaluate.reference_texts.normalised`. Answers 'The fee.', 'a charge' to 'Fee', 'Fee': 1/2. An answer of which
-    the rule leaves nothing is wrong, unless the answer and the reference are the same text. Rows that expect no text are unscored.
+    the rule leaves nothing is wrong, unless the answer and the reference are the same text. Rows that expect no
+    text are unscored.
     """
 
     better: ClassVar[Better] = "higher"
