@@ -164,7 +164,7 @@ class HttpSubject:
         return kept
 
     def _leave_out(self, field: str, message: str, sent: dict[str, Any]) -> bool:
-        """Whether the refused field is one that was `sent` and can be left out: those in flight are refused together."""
+        """Whether the refused field is one that was `sent` and can be left out: all in flight are refused at once."""
         for name in (*_OPTIONAL, "max_tokens"):
             if name in sent and (field == name or (not field and name in message)):
                 self._refused.add(name)
