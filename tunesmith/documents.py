@@ -165,8 +165,11 @@ def _problem_of(detail: dict[str, Any], model: type[BaseModel], place: Place, do
         least = context["min_length"]
         return document.problem(here, f"needs at least {least} {'entry' if least == 1 else 'entries'}", "add one")
     message = detail["msg"][0].lower() + detail["msg"][1:]
+    meant = None
+    if {context.get("lt"), context.get("le")} & {1.0} and isinstance(value, int | float) and 1 < value < 100:
+        meant = f"did you mean {value / 100:g}? It is a share, not percent"
     shown = f"found {kind_of(value)}" if isinstance(value, dict | list) else f"found {json.dumps(value)}"
-    return document.problem(here, f"{message.removeprefix('input ')}, {shown}")
+    return document.problem(here, f"{message.removeprefix('input ')}, {shown}", meant)
 
 
 def _model_at(model: type[BaseModel], location: Place) -> type[BaseModel]:

@@ -4,13 +4,15 @@ the rules before anything runs, the slices that they name, and the waivers that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tunesmith.errors import RecipeError
+from tunesmith.documents import Document, read_document
+from tunesmith.errors import NotFound, Problem, RecipeError
 from tunesmith.evaluate.analysis.slices import slice_names, sliced
-from tunesmith.evaluate.metric import directions
+from tunesmith.evaluate.metric import gauge, gauges, load_metric
 from tunesmith.evaluate.report.suite_files import read_evaluations
 from tunesmith.evaluate.running import question_of
 from tunesmith.evaluate.suite import load_suite
@@ -19,7 +21,7 @@ from tunesmith.gate.stage import Measured, judge, problems
 from tunesmith.prepare.content import normalised
 from tunesmith.prepare.report.write import FACTS_FILE
 from tunesmith.progress import Progress
-from tunesmith.recipes import suite_file
+from tunesmith.recipes import suite_file, suite_names
 from tunesmith.release.evidence import DECISION_FILE
 from tunesmith.release.stage import ADAPTER_FOLDER
 from tunesmith.release.waivers import WaiverWish, standing, waiver_for
@@ -28,33 +30,60 @@ from tunesmith.store.home_key import home_key
 from tunesmith.store.values import read_value, write_value
 from tunesmith.types.base import digest_json
 from tunesmith.types.decision import Decision
+from tunesmith.types.fields import MetricSpec
 from tunesmith.types.gate import GateFacts, Leak
 from tunesmith.types.recipe import GateSpec, Recipe
-from tunesmith.types.report import EvaluationReport
+from tunesmith.types.report import EvaluationReport, Gauge, Score
 from tunesmith.types.run import RunRecord
 
-__all__ = ["facts_of", "judge_stored", "narrowed", "refuse_unjudgeable", "settle"]
+__all__ = ["facts_of", "judge_stored", "narrowed", "refuse_unjudgeable", "settle", "unjudgeable"]
 
 
-def refuse_unjudgeable(recipe: Recipe, folder: Path) -> None:
+def refuse_unjudgeable(recipe: Recipe, folder: Path, file: Path | None = None) -> None:
     """Gate rules are checked against what will be measured before any weight is loaded.
 
-    Raises RecipeError with what is wrong with them, or with a suite.
+    Raises RecipeError with what is wrong with them, or with a suite; with the lines of `file`, where the recipe stands.
+    """
+    if found := unjudgeable(recipe, folder, read_document(file) if file else None):
+        what = f"The gate of {file} has" if file else "The gate has"
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise RecipeError(found, message=f"{what} {count}:")
+
+
+def unjudgeable(recipe: Recipe, folder: Path | None, document: Document | None) -> tuple[Problem, ...]:
+    """What is wrong with the gate rules in view of what will be measured, with the lines of `document`.
+
+    Suites lie in `folder`; without one no file is looked for, and rules on suites are not judged when one is a file.
+    Raises RecipeError with what is wrong with a suite.
     """
     spec = recipe.evaluate
-    rows = Measured(directions(spec.measured), spec.compare)
-    suites = {}
-    for path in spec.suites:
-        suite = load_suite(suite_file(path, folder))
-        suites[suite.name] = Measured(
-            directions(suite.metrics),
+    shipped = set(spec.suites) <= set(suite_names())
+    measured = {}
+    for path in spec.suites if folder is not None or shipped else ():
+        suite = load_suite(suite_file(path, folder or Path()))
+        measured[suite.name] = Measured(
+            gauges(suite.metrics),
             spec.compare,
             where=f"the metrics of {path}",
             judged=suite.pairwise is not None,
             slices=slice_names(suite.items, [question_of(item) for item in suite.items], suite.labels),
         )
-    if found := problems(recipe.gate, rows, suites):
-        raise RecipeError(found)
+    found = problems(recipe.gate, Measured(gauges(spec.measured), spec.compare), measured)
+    if folder is None and not shipped:
+        suites = [rule.options.get("suite") for rule in recipe.gate.rules]
+        found = tuple(each for each in found if not suites[int((each.field or "").split(".")[2])])
+    return found if document is None else _located(found, document)
+
+
+def _located(problems: Sequence[Problem], document: Document) -> tuple[Problem, ...]:
+    """The problems of rules with their lines in the recipe, or file of rules, that `document` is."""
+    opening = 0 if "gate" in document.data or "rules" not in document.data else 1
+    places = [
+        tuple(int(part) if part.isdigit() else part for part in (each.field or "").split(".")) for each in problems
+    ]
+    return tuple(
+        document.problem(place[opening:], each.message, each.fix) for place, each in zip(places, problems, strict=True)
+    )
 
 
 def facts_of(record: RunRecord, dataset: StoredDataset, report: EvaluationReport) -> GateFacts:
@@ -96,8 +125,11 @@ def narrowed(report: EvaluationReport, reads: Reads) -> EvaluationReport:
     return report.model_copy(update={"suites": {**report.suites, reads.suite: part}}) if reads.suite else part
 
 
-def judge_stored(gate: GateSpec, place: Path, home: Path, progress: Progress, wish: WaiverWish | None) -> Decision:
-    """The verdicts of the rules on what `tunesmith eval run` wrote: a folder, or one of its files.
+def judge_stored(
+    rules: Path, gate: GateSpec, place: Path, home: Path, progress: Progress, wish: WaiverWish | None
+) -> Decision:
+    """The verdicts of `gate`, whose rules the file `rules` holds, on what `tunesmith eval run` wrote: a folder, or one
+    of its files.
 
     A rule reads the suite that it names, or the only one that there is. Nothing is known beside the figures, so rules
     of facts (licences, size, contamination) are inconclusive. The decision is stored beside the evaluation.
@@ -108,7 +140,7 @@ def judge_stored(gate: GateSpec, place: Path, home: Path, progress: Progress, wi
     measured = {name: _measured(report) for name, report in reports.items()}
     only = next(iter(reports)) if len(reports) == 1 else None
     if found := problems(gate, measured[only] if only is not None else None, measured):
-        raise RecipeError(found, message=f"The rules cannot be judged on {place}:")
+        raise RecipeError(_located(found, read_document(rules)), message=f"The rules cannot be judged on {place}:")
     own = reports[only] if only is not None else _no_rows(reports)
     decision = judge(gate, own.model_copy(update={"suites": reports}), GateFacts(), narrowed)
     return settle(decision, place if place.is_dir() else place.parent, home, wish, progress)
@@ -119,13 +151,23 @@ def _measured(report: EvaluationReport) -> Measured:
     rows = report.contestants[0].predictions if report.contestants else ()
     questions = [report.questions.get(row.example_id, "") for row in rows]
     return Measured(
-        {name: score.better for each in report.contestants for name, score in each.scores.items()},
+        {name: _gauge_of(score) for each in report.contestants for name, score in each.scores.items()},
         tuple(each.name for each in report.contestants),
         where="the suite's metrics and evaluate again",
         judged=bool(report.wins),
         who="the evaluation with --model LABEL=...",
         slices=slice_names(rows, questions, report.labels),
     )
+
+
+def _gauge_of(score: Score) -> Gauge:
+    """The gauge of a stored score; a metric that is not installed here may have any ends."""
+    if score.scale == "number":
+        try:
+            return gauge(load_metric(MetricSpec.model_validate({"name": score.metric, **score.options})))
+        except (NotFound, RecipeError):
+            return Gauge(score.better, score.scale, -math.inf)
+    return Gauge(score.better, score.scale, 0.0, 1.0)
 
 
 def _no_rows(reports: Mapping[str, EvaluationReport]) -> EvaluationReport:

@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith import plugins
-from tunesmith.evaluate.metric import directions
+from tunesmith.evaluate.metric import gauges
 from tunesmith.gate.rule import Rule
 from tunesmith.gate.stage import FOLDER, Measured, load_rule, problems
 from tunesmith.types.fields import MetricSpec
 from tunesmith.types.gate import GateFacts
 from tunesmith.types.recipe import GateSpec, PluginSpec
-from tunesmith.types.report import Contestant, EvaluationReport, Score
+from tunesmith.types.report import Contestant, EvaluationReport, Gauge, Score
 
 NAMES = plugins.names(FOLDER)
 
@@ -82,7 +82,9 @@ def test_a_rule_says_what_it_reads_and_reads_no_more(name: str) -> None:
 def test_a_rule_is_refused_before_anything_runs_when_its_figures_will_not_be_measured(name: str) -> None:
     spec = PluginSpec.model_validate({"name": name, **example(name)})
     reads = load_rule(spec).reads()
-    there = Measured(dict.fromkeys(reads.metrics, reads.needs or "higher"), reads.contestants, judged=reads.judged)
+    there = Measured(
+        dict.fromkeys(reads.metrics, Gauge(reads.needs or "higher")), reads.contestants, judged=reads.judged
+    )
     suites = {reads.suite: there} if reads.suite else {}
     assert problems(GateSpec(rules=(spec,)), there, suites) == ()
     found = problems(GateSpec(rules=(spec,)), Measured({}, ()))
@@ -94,5 +96,5 @@ def test_the_metric_that_a_rule_reads_by_default_is_there_and_improves_its_way(n
     reads = loaded(name).reads()
     known = set(plugins.names("tunesmith.evaluate.metrics"))
     for metric in known & set(reads.metrics):
-        way = directions((MetricSpec(name=metric),))[metric]
+        way = gauges((MetricSpec(name=metric),))[metric].better
         assert way == (reads.needs or way)

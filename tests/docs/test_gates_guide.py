@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tunesmith import plugins
+from tunesmith.cli.options import read_recipe
 from tunesmith.gate.stage import FOLDER, exit_code, load_rule
 from tunesmith.release.papers import CARD_FILE, CHECKLIST_FILE
 from tunesmith.store.home_key import KEY_FILE
@@ -30,6 +31,14 @@ def test_every_rule_has_a_line() -> None:
 def test_the_line_of_a_rule_loads(spec: PluginSpec) -> None:
     rule = load_rule(spec)
     assert rule.reads().suite == spec.options.get("suite", "")
+
+
+def test_the_gate_of_the_guide_to_safety_is_accepted(tmp_path: Path) -> None:
+    safety = (Path(__file__).parents[2] / "docs" / "safety.md").read_text(encoding="utf-8")
+    (part,) = re.findall(r"<!-- part: gate -->\n```yaml\n(.*?)```", safety, flags=re.S)
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    (tmp_path / "n.yaml").write_text("name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n" + part)
+    assert len(read_recipe(tmp_path / "n.yaml", None).gate.rules) == 4
 
 
 def test_facts_that_nobody_knows_are_inconclusive_as_the_guide_says() -> None:

@@ -11,7 +11,7 @@ from tunesmith.gate.rule import report_of
 from tunesmith.gate.stage import Measured, load_rule, problems
 from tunesmith.types.gate import GateFacts, Leak
 from tunesmith.types.recipe import GateSpec, PluginSpec
-from tunesmith.types.report import Comparison, Contestant, EvaluationReport, Score, WinRate
+from tunesmith.types.report import Comparison, Contestant, EvaluationReport, Gauge, Score, WinRate
 
 
 def score(metric: str, value: float, ends: tuple[float, float], **fields: Any) -> Score:
@@ -194,7 +194,7 @@ def test_rules_of_suites_are_checked_before_anything_runs() -> None:
             ]
         }
     )
-    general = Measured({"perplexity": "lower"}, ("base", "tuned"))
+    general = Measured({"perplexity": Gauge("lower", "number", 1.0)}, ("base", "tuned"))
     found = problems(rules, general, {"general": general, "red_team": general})
     assert [problem.field for problem in found] == [
         "gate.rules.0.at_most",

@@ -17,16 +17,14 @@ from tunesmith.gate.stage import Measured, exit_code, judge, load_rule, problems
 from tunesmith.types.decision import Decision, Verdict
 from tunesmith.types.gate import GateFacts
 from tunesmith.types.recipe import GateSpec, PluginSpec
-from tunesmith.types.report import Comparison, Contestant, EvaluationReport, Score
+from tunesmith.types.report import Comparison, Contestant, EvaluationReport, Gauge, Score
 
 NO_FACTS = GateFacts()
 DEFAULT = Measured(
     {
-        "accuracy": "higher",
-        "macro_f1": "higher",
-        "exact_match": "higher",
-        "invalid_rate": "lower",
-        "perplexity": "lower",
+        **dict.fromkeys(("accuracy", "macro_f1", "exact_match"), Gauge("higher", "share", 0.0, 1.0)),
+        "invalid_rate": Gauge("lower", "share", 0.0, 1.0),
+        "perplexity": Gauge("lower", "number", 1.0),
     },
     ("base", "prompt_only", "tuned"),
 )

@@ -90,7 +90,7 @@ def _of_report(flags: GateFlags, place: Path, wish: WaiverWish | None) -> Decisi
     from tunesmith.recipes import load_rules
 
     rules = load_rules(flags.recipe, overrides_of(flags.changes))
-    return judge_stored(rules, place, read_settings().home, RichProgress(), wish)
+    return judge_stored(flags.recipe, rules, place, read_settings().home, RichProgress(), wish)
 
 
 def _next(decision: Decision, flags: GateFlags) -> Iterator[str]:

@@ -22,6 +22,7 @@ class CorpusOverlap(Value):
 
     better: ClassVar[Better] = "higher"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     @abstractmethod
     def measure(self) -> Any:

@@ -14,6 +14,7 @@ when the answers are there; its grades are kept in the predictions under `grade_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -26,7 +27,7 @@ from tunesmith.errors import Problem, RecipeError
 from tunesmith.grade.judge import Judge
 from tunesmith.types.base import Value
 from tunesmith.types.fields import MetricSpec
-from tunesmith.types.report import Better, Prediction, Scale
+from tunesmith.types.report import Better, Gauge, Prediction, Scale
 from tunesmith.types.suite import Item
 
 __all__ = [
@@ -36,7 +37,8 @@ __all__ = [
     "Graded",
     "Metric",
     "Ranked",
-    "directions",
+    "gauge",
+    "gauges",
     "grade_key",
     "graded_terms",
     "load_metric",
@@ -53,7 +55,9 @@ class Metric(Protocol):
     """A metric plugin: a frozen value, one file in `evaluate/metrics`.
 
     `better` says which direction is an improvement; `scale` is "proportion" when every row counts 0 or 1 and the value
-    is their mean, "share" for other values between 0 and 1, else "number"; `meaning` explains it in one plain line.
+    is their mean, "share" for other values between 0 and 1, else "number"; `meaning` explains it in one plain line. A
+    metric of plain numbers may have `ends`, the least and the greatest value that it can take: a gate rule whose bound
+    lies beyond them is refused.
     """
 
     better: ClassVar[Better]
@@ -129,9 +133,18 @@ def graded_terms(metric: object, predictions: Sequence[Prediction]) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
-def directions(metrics: Sequence[MetricSpec]) -> dict[str, Better]:
-    """Which direction is an improvement, for each metric by its title. Raises NotFound with the nearest match."""
-    return {each.title: load_metric(each).better for each in metrics}
+def gauge(metric: Metric) -> Gauge:
+    """Which way the metric improves and between which ends its values lie: 0 and 1 for shares, for plain numbers its
+    `ends`, where it has them.
+    """
+    anything = (-math.inf, math.inf)
+    low, high = getattr(metric, "ends", anything) if metric.scale == "number" else (0.0, 1.0)
+    return Gauge(metric.better, metric.scale, low, high)
+
+
+def gauges(metrics: Sequence[MetricSpec]) -> dict[str, Gauge]:
+    """The gauge of each metric by its title. Raises NotFound with the nearest match."""
+    return {each.title: gauge(load_metric(each)) for each in metrics}
 
 
 def terms_of(metric: Metric, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -12,8 +12,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+from pydantic import Field
+
 from tunesmith.errors import RecipeError
 from tunesmith.gate.rule import (
+    Limit,
     Reads,
     SliceName,
     more_rows,
@@ -49,12 +52,21 @@ class _Bound(Value):
 
     @property
     @abstractmethod
+    def limit(self) -> Limit:
+        """The bound, as its option says it."""
+
+    @property
     def border(self) -> float:
-        """The bound."""
+        """The value of the bound."""
+        return self.limit.value
 
     def reads(self) -> Reads:
         """One metric of one contestant."""
-        return Reads((self.metric,), (self.model,), self.direction, self.suite, slice=self.slice)
+        return Reads((self.metric,), (self.model,), self.direction, self.suite, slice=self.slice, limit=self.limit)
+
+    def _is_reached_by_all(self, score: Score) -> bool:
+        """Whether the bound is the end of a share on its bad side."""
+        return score.scale != "number" and self.border == (0.0 if self.direction == "higher" else 1.0)
 
     def judge(self, report: EvaluationReport, facts: GateFacts) -> Verdict:
         """Raises NotFound for an absent suite, metric or contestant, RecipeError for a metric of the other way."""
@@ -73,7 +85,8 @@ class _Bound(Value):
             reason = f"{self._figures(score)}; one {'group' if score.clusters else 'row'} says nothing about others"
             return Verdict(rule=rule, outcome="inconclusive", reason=reason)
         outcome = self._outcome(score.low, score.high)
-        ends = {"pass": f", certainly {self.side} {border}", "fail": f", {self._missed(border)}"}
+        sure = ", as every model's is" if self._is_reached_by_all(score) else f", certainly {self.side} {border}"
+        ends = {"pass": sure, "fail": f", {self._missed(border)}"}
         unsettled = f", which does not settle whether it is {self.side} {border}; {rows_advice(self._more(score))}"
         return Verdict(rule=rule, outcome=outcome, reason=self._figures(score) + ends.get(outcome, unsettled))
 
@@ -105,12 +118,12 @@ class AtLeast(_Bound):
     side: ClassVar[str] = "at least"
     opposite: ClassVar[str] = "max_score"
 
-    at_least: float
+    at_least: float = Field(allow_inf_nan=False)
 
     @property
-    def border(self) -> float:
+    def limit(self) -> Limit:
         """The least value that passes."""
-        return self.at_least
+        return Limit("at_least", self.at_least, "least")
 
 
 class AtMost(_Bound):
@@ -120,9 +133,9 @@ class AtMost(_Bound):
     side: ClassVar[str] = "at most"
     opposite: ClassVar[str] = "min_score"
 
-    at_most: float
+    at_most: float = Field(allow_inf_nan=False)
 
     @property
-    def border(self) -> float:
+    def limit(self) -> Limit:
         """The greatest value that passes."""
-        return self.at_most
+        return Limit("at_most", self.at_most, "most")

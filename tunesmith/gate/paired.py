@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tunesmith.errors import NotFound
 from tunesmith.gate.rule import (
+    Limit,
     Reads,
     SliceName,
     more_rows,
@@ -100,7 +101,8 @@ class NotWorse(Value):
 
     def reads(self) -> Reads:
         """One metric of two contestants."""
-        return Reads((self.metric,), (self.model, self.baseline), None, self.suite, slice=self.slice)
+        limit = Limit("margin", self.margin, "loss")
+        return Reads((self.metric,), (self.model, self.baseline), None, self.suite, slice=self.slice, limit=limit)
 
     def judge(self, report: EvaluationReport, facts: GateFacts) -> Verdict:
         """Raises NotFound for an absent suite, metric or contestant."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from tunesmith.types.gate import GateFacts
 from tunesmith.types.report import Better, EvaluationReport, Scale, Score
 
 __all__ = [
+    "Limit",
     "Reads",
     "Rule",
     "SliceName",
@@ -35,12 +36,23 @@ SliceName = Annotated[str, Field(pattern=r"^(|[^=]+=.+)$")]
 POWER = 0.8
 
 
+class Limit(NamedTuple):
+    """The bound that a rule holds its metric against, and the option it is written in: the `least` or the `most` value
+    of one contestant, or the `gain` or the `loss` beside another.
+    """
+
+    option: str
+    value: float
+    kind: Literal["least", "most", "gain", "loss"]
+
+
 class Reads(NamedTuple):
     """What a rule looks up in a report, so that a recipe can be refused before anything runs.
 
     `needs` is the direction that its metrics must improve in, None when the rule handles both. `suite` names the suite
     whose report it reads, '' the dataset's own rows; `slice` the part of those rows, '' all. `judged` asks for the
-    pairwise verdicts of a judge. A rule that judges facts beside the report reads nothing.
+    pairwise verdicts of a judge. `limit` is the bound on its metric. A rule that judges facts beside the report reads
+    nothing.
     """
 
     metrics: tuple[str, ...] = ()
@@ -49,6 +61,7 @@ class Reads(NamedTuple):
     suite: str = ""
     judged: bool = False
     slice: str = ""
+    limit: Limit | None = None
 
 
 class Rule(Protocol):

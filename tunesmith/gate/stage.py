@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from tunesmith import plugins
 from tunesmith.documents import choices
 from tunesmith.errors import NotFound, Problem, RecipeError, nearest
+from tunesmith.gate.limits import undecidable
 from tunesmith.gate.rule import Reads, Rule
 from tunesmith.types.decision import Decision, Overall
 from tunesmith.types.gate import GateFacts
 from tunesmith.types.recipe import GateSpec, PluginSpec
-from tunesmith.types.report import Better, EvaluationReport
+from tunesmith.types.report import EvaluationReport, Gauge
 
 __all__ = ["FOLDER", "Measured", "Narrow", "exit_code", "judge", "load_rule", "problems", "whole"]
 
@@ -72,12 +73,12 @@ def load_rule(spec: PluginSpec, field: str = "gate.rules") -> Rule:
 
 
 class Measured(NamedTuple):
-    """What is measured on one set of rows: metric -> which way it improves, the contestants, and whether a judge
-    compares their answers. `where` and `who` say where more metrics and contestants are named. `slices` are the rows'
+    """What is measured on one set of rows: metric -> its gauge, the contestants, and whether a judge compares their
+    answers. `where` and `who` say where more metrics and contestants are named. `slices` are the rows'
     slices, None while nobody knows them.
     """
 
-    metrics: Mapping[str, Better]
+    metrics: Mapping[str, Gauge]
     contestants: tuple[str, ...]
     where: str = "evaluate.metrics"
     judged: bool = False
@@ -121,11 +122,19 @@ def _unread(field: str, rule: str, reads: Reads, measured: Measured) -> Iterator
     if reads.slice and measured.slices is not None and reads.slice not in measured.slices:
         message = f"no row is in the slice {reads.slice!r}"
         yield Problem(message, field=f"{field}.slice", fix=choices(reads.slice, measured.slices))
+    if len(reads.contestants) > len(set(reads.contestants)):
+        message = f"{rule} compares {reads.contestants[0]} with itself"
+        yield Problem(message, field=f"{field}.baseline", fix="name two different contestants")
     for metric in reads.metrics:
-        way = measured.metrics.get(metric, reads.needs)
-        if reads.needs and way != reads.needs:
-            fix = f"use {'max' if way == 'lower' else 'min'}_score or beats for it"
-            yield Problem(f"{rule} cannot judge {metric}, where {way} is better", field=f"{field}.metric", fix=fix)
+        if metric not in measured.metrics:
+            continue
+        gauge = measured.metrics[metric]
+        if reads.needs and gauge.better != reads.needs:
+            fix = f"use {'max' if gauge.better == 'lower' else 'min'}_score or beats for it"
+            message = f"{rule} cannot judge {metric}, where {gauge.better} is better"
+            yield Problem(message, field=f"{field}.metric", fix=fix)
+        elif reads.limit and (found := undecidable(reads.limit, f"{field}.{reads.limit.option}", metric, gauge)):
+            yield found
 
 
 def _no_suite(field: str, rule: str, suite: str, there: tuple[str, ...]) -> Problem:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, NamedTuple
 
 from pydantic import JsonValue
 
@@ -15,6 +16,7 @@ __all__ = [
     "Confusion",
     "Contestant",
     "EvaluationReport",
+    "Gauge",
     "JudgeAgreement",
     "Prediction",
     "Scale",
@@ -24,6 +26,17 @@ __all__ = [
 
 Better = Literal["higher", "lower"]
 Scale = Literal["proportion", "share", "number"]
+
+
+class Gauge(NamedTuple):
+    """What is known of a metric before anything is measured: which way it improves, its scale, and the ends between
+    which its values lie (both possible).
+    """
+
+    better: Better
+    scale: Scale = "share"
+    low: float = 0.0
+    high: float = math.inf
 
 
 class Prediction(Value):

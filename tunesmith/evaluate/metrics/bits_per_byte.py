@@ -25,6 +25,7 @@ class BitsPerByte(Value):
 
     better: ClassVar[Better] = "lower"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     meaning: ClassVar[str] = (
         "bits of surprise per byte of the expected answer, whatever the tokenizer (lower is better)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ class CostPerRequest(Value):
 
     better: ClassVar[Better] = "lower"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     meaning: ClassVar[str] = "what a request costs on average at the given prices of tokens (lower is better)"
 
     prompt_price: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)

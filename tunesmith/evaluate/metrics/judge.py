@@ -70,6 +70,11 @@ class Judge(Value):
             raise ValueError(f"low must be below high, found {self.low:g} and {self.high:g}")
         return self
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The worst and the best points."""
+        return self.low, self.high
+
     async def grade(self, answered: Sequence[Answered], judge: Judging | None) -> list[float | None]:
         """The points of each answer. Raises EvaluationError without a model, or with nobody to ask."""
         if not self.model:

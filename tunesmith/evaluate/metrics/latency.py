@@ -27,6 +27,7 @@ class Latency(Value):
 
     better: ClassVar[Better] = "lower"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     meaning: ClassVar[str] = (
         "seconds until an answer is complete: the 95th percentile, or another one (lower is better)"
     )

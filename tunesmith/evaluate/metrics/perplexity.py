@@ -24,6 +24,7 @@ class Perplexity(Value):
 
     better: ClassVar[Better] = "lower"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (1.0, math.inf)
     meaning: ClassVar[str] = "surprise per token of the expected answer; 1 is certain (lower is better)"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -27,6 +27,7 @@ class TimeToFirstToken(Value):
 
     better: ClassVar[Better] = "lower"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     meaning: ClassVar[str] = "seconds until an answer begins: the median, or another percentile (lower is better)"
 
     percentile: float = Field(default=50.0, gt=0.0, le=100.0)

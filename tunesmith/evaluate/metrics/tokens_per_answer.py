@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ class TokensPerAnswer(Value):
 
     better: ClassVar[Better] = "lower"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     meaning: ClassVar[str] = "tokens of an answer on average (lower is better where the answers are as good)"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ class TokensPerSecond(Value):
 
     better: ClassVar[Better] = "higher"
     scale: ClassVar[Scale] = "number"
+    ends: ClassVar[tuple[float, float]] = (0.0, math.inf)
     meaning: ClassVar[str] = "tokens that one request receives per second, the wait for the first included"
 
     def terms(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:

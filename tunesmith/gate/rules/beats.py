@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from tunesmith.gate.paired import ONE_ROW, Gain, paired
-from tunesmith.gate.rule import Reads, SliceName, place, points, report_of, rows_advice, score_of
+from tunesmith.gate.rule import Limit, Reads, SliceName, place, points, report_of, rows_advice, score_of
 from tunesmith.types.base import Value
 from tunesmith.types.decision import Outcome, Verdict
 from tunesmith.types.gate import GateFacts
@@ -30,13 +30,14 @@ class Beats(Value):
     metric: str = "accuracy"
     model: str = "tuned"
     baseline: str = "prompt_only"
-    by: float = Field(default=0.0, ge=0.0)
+    by: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     suite: str = ""
     slice: SliceName = ""
 
     def reads(self) -> Reads:
         """One metric of two contestants."""
-        return Reads((self.metric,), (self.model, self.baseline), None, self.suite, slice=self.slice)
+        limit = Limit("by", self.by, "gain")
+        return Reads((self.metric,), (self.model, self.baseline), None, self.suite, slice=self.slice, limit=limit)
 
     def judge(self, report: EvaluationReport, facts: GateFacts) -> Verdict:
         """Raises NotFound for an absent suite, metric or contestant."""

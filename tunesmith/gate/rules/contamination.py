@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from tunesmith.gate.rule import Reads
 from tunesmith.types.base import Value
@@ -24,9 +24,17 @@ class Contamination(Value):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"at_most": 0.0, "compared": "near"}]})
 
-    at_most: float = Field(default=0.0, ge=0.0, le=1.0)
+    at_most: float = Field(default=0.0, ge=0.0, lt=1.0)
     compared: Literal["near", "normalised"] = "near"
     suite: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_known(self) -> Contamination:
+        if self.suite and self.compared == "near":
+            raise ValueError(
+                "near duplicates are looked for among the dataset's rows; with a suite, write compared: normalised"
+            )
+        return self
 
     def reads(self) -> Reads:
         """Facts of the data; the report only for its suites."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import ConfigDict, Field
 
 from tunesmith.gate.rule import Reads
@@ -22,7 +24,7 @@ class Licence(Value):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"allowed": ["Apache-2.0", "CC-BY-4.0", "MIT"]}]})
 
-    allowed: tuple[str, ...] = Field(min_length=1)
+    allowed: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
 
     def reads(self) -> Reads:
         """Facts of the data only."""

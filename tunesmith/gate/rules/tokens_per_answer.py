@@ -40,7 +40,7 @@ class TokensPerAnswer(Value):
     at_most: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     below: Share | None = None
     below_at_most: Share | None = None
-    baseline: str = "prompt_only"
+    baseline: str | None = None
     suite: str = ""
     slice: SliceName = ""
 
@@ -50,11 +50,17 @@ class TokensPerAnswer(Value):
             raise ValueError("give either at_most (tokens) or below (a share of the baseline's tokens)")
         if self.below_at_most is not None and (self.below is None or self.below_at_most <= self.below):
             raise ValueError("below_at_most must be above below")
+        if self.below is None and self.baseline is not None:
+            raise ValueError("baseline belongs to below; at_most holds one contestant against a number of tokens")
         return self
+
+    @property
+    def _beside(self) -> str:
+        return self.baseline or "prompt_only"
 
     def reads(self) -> Reads:
         """One metric of one contestant, or of two."""
-        contestants = (self.model,) if self.below is None else (self.model, self.baseline)
+        contestants = (self.model,) if self.below is None else (self.model, self._beside)
         return Reads((self.metric,), contestants, "lower", self.suite, slice=self.slice)
 
     def judge(self, report: EvaluationReport, facts: GateFacts) -> Verdict:
@@ -63,18 +69,18 @@ class TokensPerAnswer(Value):
             shared = {"metric": self.metric, "model": self.model, "suite": self.suite, "slice": self.slice}
             return _Mean.model_validate({**shared, "at_most": self.at_most}).judge(report, facts)
         found = report_of(report, self.suite)
-        gain = paired(found, self.metric, self.model, self.baseline)
+        gain = paired(found, self.metric, self.model, self._beside)
         where = place(self.suite, self.slice)
-        rule = f"tokens_per_answer({self.model} {self._wanted()} below {self.baseline}{where})"
+        rule = f"tokens_per_answer({self.model} {self._wanted()} below {self._beside}{where})"
         pair = gain.pair if gain else None
         if pair is None or pair.relative is None or pair.relative_low is None or pair.relative_high is None:
-            reason = f"no tokens of {self.model} and {self.baseline} were compared on the same rows"
+            reason = f"no tokens of {self.model} and {self._beside} were compared on the same rows"
             return Verdict(rule=rule, outcome="inconclusive", reason=reason)
         saved, low, high = -pair.relative, -pair.relative_high, -pair.relative_low
-        ours, theirs = (score_of(found, name, self.metric).value or 0.0 for name in (self.model, self.baseline))
+        ours, theirs = (score_of(found, name, self.metric).value or 0.0 for name in (self.model, self._beside))
         figures = (
             f"{self.model} answers with {abs(saved):.1%} {'fewer' if saved >= 0 else 'more'} tokens than "
-            f"{self.baseline} ({ours:.3g} and {theirs:.3g}) on the same {pair.n} rows ({pair.confidence:.0%} interval "
+            f"{self._beside} ({ours:.3g} and {theirs:.3g}) on the same {pair.n} rows ({pair.confidence:.0%} interval "
             f"of the saving {low:.1%} to {high:.1%})"
         )
         outcome, border = self._outcome(low, high, saved)
