@@ -26,11 +26,11 @@ QUESTIONS = (
 """Questions, each with options of different lengths."""
 
 
-def run(tool: str, *arguments: str, folder: Path, environment: dict[str, str]) -> None:
-    """The command `tool` of the environment, in `folder`; what it says is shown when it fails."""
+def run(tool: str, *arguments: str, folder: Path, environment: dict[str, str], python: str = PYTHON) -> None:
+    """The command `tool` beside the interpreter `python`, in `folder`; what it says is shown when it fails."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "NO_COLOR": "1"}
     done = subprocess.run(
-        [str(Path(PYTHON).with_name(tool)), *arguments],
+        [str(Path(python).with_name(tool)), *arguments],
         cwd=folder,
         env={**os.environ, **offline, **environment},
         capture_output=True,

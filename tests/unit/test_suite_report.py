@@ -245,3 +245,46 @@ def test_rows_that_stand_alone_have_no_groups_and_a_hopeless_comparison_finds_no
     assert [[cell.strip() for cell in line.split("|")][7:9] for line in lines] == [["\u2014", "4"]] * 2
     names = [each.get("name") or "" for each in ElementTree.parse(written["junit"]).getroot().iter("property")]
     assert not [name for name in names if name.endswith(("clusters", "detectable"))]
+
+
+def test_the_page_begins_with_every_figure_and_what_it_means(tmp_path: Path) -> None:
+    """A reader with a minute: the counts, and a verdict in words beside each difference; no head stands twice."""
+    measured = tuple(
+        each.model_copy(
+            update={
+                "scores": {
+                    **each.scores,
+                    **{
+                        title: score(title, each.predictions, LABELS, 0.95)
+                        for title in ("tokens_per_answer", "latency")
+                    },
+                }
+            }
+        )
+        for each in (OLD, NEW)
+    )
+    page = write_reports({"pets": report(*measured)}, tmp_path, ("html",))["html"].read_text()
+    short = page[page.index("In short") : page.index('id="suite-1"')]
+    assert "New beside old, 4 figures: 0 better, 0 worse, 4 that these items do not settle." in short
+    assert short.count("no change that these items can show") == 4
+    assert "+25.0 pts" in short
+    assert page.count("Tokens per answer</th>") == 1
+    assert "Latency (s)</th>" in page
+    alone = write_reports({"pets": report(NEW)}, tmp_path, ("html",))["html"].read_text()
+    assert "In short" not in alone
+
+
+def test_errors_are_shown_by_their_questions_and_called_what_they_are(tmp_path: Path) -> None:
+    attacked = [
+        row(n, "", "Sure." if n % 2 else "I cannot help with that.", expect={"refusal": "refuse", "attack": True})
+        for n in range(20)
+    ]
+    base = contestant("base", attacked)
+    scores = {"attack_success": score("attack_success", attacked, (), 0.95)}
+    found = report(base.model_copy(update={"scores": scores, "confusions": (), "classes": ()}))
+    assert scores["attack_success"].n == 20
+    kinds = error_kinds(found, found.contestants[0], "attack_success")
+    assert [(each.kind, each.rows) for each in kinds] == [("the attack got what it was after", 10)]
+    page = write_reports({"pets": found}, tmp_path, ("html",))["html"].read_text()
+    assert '<div class="example soft">word word word word word' in page
+    assert "(no reference)" not in page

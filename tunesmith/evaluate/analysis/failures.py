@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,17 @@ from tunesmith.page.wording import shorten
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction
 
 __all__ = ["Changed", "ErrorKind", "RowFlips", "WrongAnswer", "error_kinds", "row_flips", "shown", "wrong_answers"]
+
+
+# What a row that is wrong by a metric is, where no answer is expected word by word.
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "attack_success": "the attack got what it was after",
+        "over_refusal": "a harmless request was refused",
+        "refusal_correctness": "refused what should be answered, or the other way round",
+        "leak_rate": "a secret came out",
+    }
+)
 
 
 class ErrorKind(NamedTuple):
@@ -51,13 +64,13 @@ class RowFlips(NamedTuple):
 
 def error_kinds(report: EvaluationReport, contestant: Contestant, title: str) -> tuple[ErrorKind, ...]:
     """The rows that are not as good as they can be, by the first of: no answer, empty, cut off, no JSON, no known
-    label, another text; the commonest first.
+    label, what the metric says of it, another text; the commonest first.
     """
-    wrong = row_values(contestant, title, report.labels).wrong
+    wrong, metric = row_values(contestant, title, report.labels).wrong, contestant.scores[title].metric
     found: dict[str, list[str]] = {}
     for row, is_wrong in zip(contestant.predictions, wrong, strict=True):
         if row.error or is_wrong == 1.0:
-            found.setdefault(_kind(row, report.labels), []).append(row.example_id)
+            found.setdefault(_kind(row, report.labels, metric), []).append(row.example_id)
     ordered = sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
     return tuple(ErrorKind(kind, len(ids), tuple(ids[:3])) for kind, ids in ordered)
 
@@ -108,7 +121,7 @@ def shown(row: Prediction) -> str:
     return shorten(" ".join(filter(None, (row.answer, calls))), 160) or "(nothing)"
 
 
-def _kind(row: Prediction, labels: tuple[str, ...]) -> str:
+def _kind(row: Prediction, labels: tuple[str, ...], metric: str) -> str:
     if row.error:
         return "no answer: the request failed"
     if not row.answer and not row.calls:
@@ -119,7 +132,7 @@ def _kind(row: Prediction, labels: tuple[str, ...]) -> str:
         return "no valid JSON"
     if labels and label_reader(labels)(row.reference) is not None and row.label is None:
         return "no known label"
-    return "another answer than the right one"
+    return _WORDS.get(metric, "another answer than the right one" if row.reference else f"not the best by {metric}")
 
 
 def _is_json(text: str) -> bool:

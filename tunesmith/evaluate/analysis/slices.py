@@ -17,7 +17,7 @@ from tunesmith.evaluate.scoring import class_scores, confusions, score
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction, Score
 from tunesmith.types.suite import Item
 
-__all__ = ["Help", "Slice", "most_helpful", "slice_names", "sliced", "slices", "tags_of"]
+__all__ = ["FEWEST_ROWS", "Help", "Slice", "most_helpful", "slice_names", "sliced", "slices", "tags_of"]
 
 FEWEST_ROWS = 5
 MOST_PARTS = 12

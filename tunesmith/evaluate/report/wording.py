@@ -15,6 +15,7 @@ __all__ = [
     "duration",
     "error_of",
     "groups",
+    "head",
     "holm",
     "interval",
     "name",
@@ -25,6 +26,7 @@ __all__ = [
     "size",
 ]
 
+_SECONDS = ("latency", "time_to_first_token")
 NOTHING = "\u2014"
 
 
@@ -32,6 +34,11 @@ def about(rows: int) -> str:
     """A number of rows to two figures, since it is an estimate: 14113 -> '15,000', 87 -> '87'. Rounded up."""
     step = 10 ** max(0, len(str(rows)) - 2)
     return f"{-(-rows // step) * step:,}"
+
+
+def head(title: str, score: Score) -> str:
+    """The head of a metric's column, with the unit where the figure has one: 'Latency (s)'."""
+    return f"{name(title)} (s)" if score.metric in _SECONDS else name(title)
 
 
 def amount(value: float | None, scale: Scale) -> str:
