@@ -7,6 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import gc
 import secrets
 import tempfile
 import warnings
@@ -15,7 +16,16 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.garbage import search_rarely
 from tunesmith.types.conversation import Conversation, Message
+
+search_rarely()
+
+
+def pytest_collection_finish() -> None:
+    """What the test modules imported is never garbage: each training would look through it again, for half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from tunesmith.garbage import search_rarely
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import resolve_base
 from tunesmith.prepare.stage import prepare
@@ -71,5 +72,6 @@ def _prepare_spec(validation: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    search_rarely()
     warnings.simplefilter("ignore")
     run(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from tunesmith import __version__
 from tunesmith.cli.failures import explain
+from tunesmith.garbage import search_rarely
 
 __all__ = ["SUMMARIES", "app", "main"]
 
@@ -138,6 +139,7 @@ def main() -> None:
     """The program `tunesmith`: exit code 0 done, 1 failed, 2 wrong usage, 3 an undecided gate, 130 interrupted,
     143 told to end (SIGTERM).
     """
+    search_rarely()
     sys.exit(app())
 
 

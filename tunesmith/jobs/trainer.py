@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from tunesmith.errors import DatabaseError, DataError, Interrupted, RecipeError, RenderingError, TunesmithError
+from tunesmith.garbage import search_rarely
 from tunesmith.jobs.checking import data_error
 from tunesmith.jobs.folder import JobFolder, Outcome
 from tunesmith.jobs.models import model_name, tuned_model
@@ -37,6 +38,7 @@ _AGAIN = 75
 def main(identity: str) -> int:
     """Train the job; the exit code."""
     bind_to_parent()
+    search_rarely()
     settings = Settings()
     limit_threads(settings.trainer_threads or settings.threads or max(1, usable_cores() - 1))
     os.nice(_NICENESS)
