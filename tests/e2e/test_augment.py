@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from tunesmith.engine.backends.echo import Echo
@@ -75,6 +77,12 @@ def start(source: Path, out: Path, url: str) -> subprocess.Popen[str]:
     )
 
 
+def connections(url: str) -> list[Any]:
+    """Those that somebody has with the server, which is in this process."""
+    found = psutil.Process().net_connections("tcp")
+    return [each for each in found if each.laddr.port == urlsplit(url).port and each.status != psutil.CONN_LISTEN]
+
+
 def answered(path: Path) -> int:
     return sum(line.endswith("}") for line in path.read_text().split("\n") if line) if path.is_file() else 0
 
@@ -94,7 +102,9 @@ def test_a_killed_run_asks_for_nothing_twice(server: tuple[str, Counted], tmp_pa
     kept = answered(answers)
     assert 5 <= kept < ROWS
     assert not out.exists()
-    time.sleep(1.0)  # what was under way at the server ends there
+    while connections(url):  # what was under way at the server ends there
+        time.sleep(0.05)
+    time.sleep(1.0)
     before = engine.asked
     second = start(source, out, url)
     said, trouble = second.communicate(timeout=200)

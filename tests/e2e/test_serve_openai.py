@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -354,18 +356,25 @@ def test_client_that_goes_away_cancels_the_generation(base: BaseFiles, home: Pat
     engine: Any = CountingEcho(Echo(length=500, delay_seconds=0.05).start(base.path))
     body = {"model": "base", "messages": [{"role": "user", "content": "b" * 600}], "stream": stream, "n": 2}
     with running(open_service(base, open_platform(Settings(home=home)), OPTIONS, engine=engine), OPTIONS) as url:
-        _ask_and_leave(f"{url}/v1/chat/completions", body)
+        _ask_and_leave(f"{url}/v1/chat/completions", body, lambda: engine.started == 2)
         _wait_for(lambda: engine.started == engine.ended == 2)
     registry.close()
 
 
-def _ask_and_leave(url: str, body: dict[str, Any]) -> None:
+def _ask_and_leave(url: str, body: dict[str, Any], begun: Callable[[], bool]) -> None:
     """Send a request and drop the connection: after the first line of a stream, or while nothing has come yet."""
-    with contextlib.suppress(httpx.ReadTimeout), httpx.stream("POST", url, json=body, timeout=0.5) as answer:
-        next(answer.iter_lines())
+    if body["stream"]:
+        with httpx.stream("POST", url, json=body, timeout=60) as answer:
+            next(answer.iter_lines())
+        return
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port)
+    connection.request("POST", place.path, json.dumps(body), {"content-type": "application/json"})
+    _wait_for(begun)
+    connection.close()
 
 
-def _wait_for(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+def _wait_for(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "did not happen in time"

@@ -57,7 +57,7 @@ def test_a_killed_run_with_rewards_ends_with_the_same_bytes(
     place = tmp_path / "killed"
     command = [sys.executable, "-m", "tests.invariant.policy_runs", str(place), str(tiny), json.dumps(changes)]
     process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not list(place.glob("runs/*/checkpoints/step-*/state.json")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline

@@ -88,7 +88,7 @@ def begin(platform: Platform, names: list[str], **changes: Any) -> Batch:
     return batch
 
 
-async def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(holds):
             await asyncio.sleep(0.01)

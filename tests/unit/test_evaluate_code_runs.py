@@ -54,7 +54,7 @@ RIGHT = "```python\ndef add(a, b):\n    return a + b\n```"
 
 @linux_only
 def test_programs_are_run_and_graded() -> None:
-    metric = load_metric(MetricSpec.model_validate({"name": "pass_at_k", "timeout_seconds": 1.0}))
+    metric = load_metric(MetricSpec.model_validate({"name": "pass_at_k", "timeout_seconds": 4.0}))
     assert isinstance(metric, Graded)
     given = [
         answered(RIGHT),

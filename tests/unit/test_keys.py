@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith.errors import EngineError, NotFound
+from tunesmith.serve import keyring
 from tunesmith.serve.guard import Guard, require_guarded
 from tunesmith.serve.keyring import ENVIRONMENT_KEY, KeyRing
 from tunesmith.serve.scopes import scope_of
@@ -68,7 +69,11 @@ def test_revoking_twice_keeps_the_first_time(database: Database) -> None:
         assert store.all_keys(session)[0].revoked_at == NOW + 1
 
 
-def test_the_ring_knows_new_keys_at_once_and_changes_within_a_second(database: Database) -> None:
+def test_the_ring_knows_new_keys_at_once_and_changes_when_it_looks_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "FRESH_SECONDS", 3_600.0)
+
     async def run() -> None:
         ring = KeyRing(database)
         assert await ring.find("nothing") is None
@@ -81,6 +86,13 @@ def test_the_ring_knows_new_keys_at_once_and_changes_within_a_second(database: D
         assert await ring.find(made.secret) == made.key  # made by another process: not noticed yet
         ring.forget()
         assert await ring.find(made.secret) is None
+        with database.transaction() as session:
+            other = store.add_key(session, Grant(), int(time.time()))
+        assert await ring.find(other.secret) == other.key
+        with database.transaction() as session:
+            store.revoke_key(session, other.key.id, int(time.time()))
+        monkeypatch.setattr(keyring, "FRESH_SECONDS", 0.0)
+        assert await ring.find(other.secret) is None
 
     asyncio.run(run())
 

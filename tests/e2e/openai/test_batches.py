@@ -29,7 +29,7 @@ def begin(client: openai.OpenAI, rows: list[dict[str, Any]], endpoint: Any = CHA
     return client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h", **options)
 
 
-def wait(client: openai.OpenAI, batch: Any, holds: Callable[[Any], bool], seconds: float = 90) -> Any:
+def wait(client: openai.OpenAI, batch: Any, holds: Callable[[Any], bool], seconds: float = 150) -> Any:
     end = time.monotonic() + seconds
     while not holds(found := client.batches.retrieve(batch.id)):
         assert time.monotonic() < end, f"did not happen in time: {found}"

@@ -61,7 +61,7 @@ def completions(*rows: dict[str, Any], **more: Any) -> Any:
     return {"type": "completions", "source": source, "model": "base", "input_messages": TEMPLATE, **more}
 
 
-def ended(client: openai.OpenAI, eval_id: str, run_id: str, seconds: float = 60) -> RunRetrieveResponse:
+def ended(client: openai.OpenAI, eval_id: str, run_id: str, seconds: float = 150) -> RunRetrieveResponse:
     deadline = time.monotonic() + seconds
     while (run := client.evals.runs.retrieve(run_id, eval_id=eval_id)).status not in ENDS:
         assert time.monotonic() < deadline, run

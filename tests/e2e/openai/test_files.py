@@ -236,7 +236,7 @@ def test_an_upload_cut_half_way_leaves_nothing(client: openai.OpenAI, server: An
     assert client.models.list().data
 
 
-def wait_for(holds: Any, seconds: float = 10.0) -> None:
+def wait_for(holds: Any, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "did not happen in time"

@@ -10,7 +10,7 @@ from bench.job_drill import Drill, drill
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_kills_lose_nothing(tiny_base: Path, tmp_path: Path, database_url: str) -> None:
     database = None if database_url.startswith("sqlite") else database_url
     scene = Drill(tmp_path / "home", tiny_base, database)

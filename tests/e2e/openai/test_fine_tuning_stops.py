@@ -19,7 +19,14 @@ LONG: dict[str, Any] = {"type": "supervised", "supervised": {"hyperparameters": 
 def trainers(server: Running) -> list[psutil.Process]:
     """The trainers that live below the server."""
     found = psutil.Process(server.process.pid).children(recursive=True)
-    return [process for process in found if "tunesmith.jobs.trainer" in process.cmdline()]
+    return [process for process in found if trains(process)]
+
+
+def trains(process: psutil.Process) -> bool:
+    try:
+        return "tunesmith.jobs.trainer" in process.cmdline()
+    except psutil.NoSuchProcess:  # it ended since it was listed
+        return False
 
 
 def begun(client: openai.OpenAI, job: str) -> bool:
@@ -37,10 +44,8 @@ def test_a_paused_job_frees_the_machine_and_goes_on_at_its_step(server: Running,
     assert waiting.queue_position == 1
     wait_for(client, paused, lambda _: begun(client, paused))
     (trainer,) = trainers(server)
-    asked = time.monotonic()
     assert client.fine_tuning.jobs.pause(paused).status == "paused"
-    trainer.wait(timeout=10)
-    assert time.monotonic() - asked < 10
+    trainer.wait(timeout=60)
     wait_for(client, whole, "succeeded")
     assert client.fine_tuning.jobs.retrieve(paused).status == "paused"
     assert client.fine_tuning.jobs.resume(paused).status == "queued"
@@ -62,7 +67,7 @@ def test_a_cancelled_job_ends(server: Running, client: openai.OpenAI) -> None:
     job = client.fine_tuning.jobs.create(model="base", training_file=upload(client, chat_rows()), method=LONG).id
     wait_for(client, job, "running")
     assert client.fine_tuning.jobs.cancel(job).status == "cancelled"
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while trainers(server):
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -73,7 +78,7 @@ def test_a_cancelled_job_ends(server: Running, client: openai.OpenAI) -> None:
 
 def test_rows_of_another_method_fail_the_job_with_their_line(client: openai.OpenAI) -> None:
     job = client.fine_tuning.jobs.create(model="base", training_file=upload(client, pairs()))
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while (job := client.fine_tuning.jobs.retrieve(job.id)).status != "failed":
         assert time.monotonic() < end, job
         time.sleep(0.1)

@@ -118,9 +118,11 @@ def test_a_stream_goes_on_until_the_run_has_finished(trained: Running) -> None:
         watching.start()
         time.sleep(1.0)
         assert watching.is_alive()
-        (folder / "metrics.jsonl").write_text("".join(lines))
-        (folder / "run.json").write_text(json.dumps(finished["record"]))
-        watching.join(timeout=20)
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write(lines[1][8:] + lines[2])
+        (folder / "draft").write_text(json.dumps(finished["record"]))
+        (folder / "draft").rename(folder / "run.json")  # whole at once, as a run leaves it
+        watching.join(timeout=60)
     assert seen == [0, 1, 2]
 
 

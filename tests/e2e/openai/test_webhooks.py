@@ -47,7 +47,7 @@ class Receiver:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
-    def wait(self, count: int, seconds: float = 30) -> list[Received]:
+    def wait(self, count: int, seconds: float = 90) -> list[Received]:
         deadline = time.monotonic() + seconds
         while len(self.received) < count:
             assert time.monotonic() < deadline, f"{len(self.received)} of {count} came"
@@ -195,7 +195,7 @@ def test_what_is_on_its_way_survives_the_death_of_the_server(tiny_base: Path, tm
             before = len(receiver.received)
             assert before < 3
         with start_server(tmp_path, tiny_base, "--backend", "echo"):
-            body, headers = receiver.wait(3, seconds=90)[2]
+            body, headers = receiver.wait(3)[2]
         event = openai.OpenAI(api_key="x").webhooks.unwrap(body, headers, secret=made.signing_secret)
         assert event.data.id == run
         assert json.loads(body)["data"] == {"id": run}

@@ -89,7 +89,7 @@ def test_the_temporary_folder_is_its_to_use_and_gone_afterwards() -> None:
 
 def test_an_endless_call_is_ended_and_the_next_one_runs() -> None:
     body = "while sample['endless']: pass\nreturn 1"
-    results = call(body, {"endless": True}, {"endless": False}, limits=Limits(timeout_seconds=0.5))
+    results = call(body, {"endless": True}, {"endless": False}, limits=Limits(timeout_seconds=2.0))
     assert [(result.score, result.error) for result in results] == [(None, "timeout"), (1.0, None)]
 
 
