@@ -257,7 +257,7 @@ def test_unknown_model_is_404(client: openai.OpenAI, stream: bool) -> None:
 def test_foreign_routes_methods_and_bodies_have_the_same_shape(shared: tuple[str, Registry, Any]) -> None:
     answers = [
         (httpx.get(f"{shared[0]}/v1/nothing"), 404),
-        (httpx.get(f"{shared[0]}/v1/chat/completions"), 405),
+        (httpx.get(f"{shared[0]}/v1/completions"), 405),
         (httpx.post(f"{shared[0]}/v1/chat/completions", content=b"{"), 400),
         (httpx.post(f"{shared[0]}/v1/chat/completions", json=[1]), 400),
         (httpx.post(f"{shared[0]}/v1/chat/completions", json={}), 400),
