@@ -191,7 +191,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path, tiny: Path
     deadline = time.monotonic() + 240
     while len(list(home.glob("runs/*/checkpoints/step-*/state.json"))) < 4 and time.monotonic() < deadline:
         assert process.poll() is None
-        time.sleep(0.002)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     finished = [file.parent.name for file in home.glob("runs/*/run.json")]

@@ -40,7 +40,7 @@ def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None
     while time.monotonic() < deadline and process.poll() is None:
         if any(f'"step": {step},' in file.read_text() for file in home.glob("runs/*/metrics.jsonl")):
             return
-        time.sleep(0.002)
+        time.sleep(0.01)
     pytest.fail(f"the run never reached step {step}")
 
 

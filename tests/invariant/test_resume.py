@@ -40,7 +40,7 @@ def wait_for_steps(home: Path, process: subprocess.Popen[bytes], steps: int) -> 
                 return
         if process.poll() is not None:
             pytest.fail(f"the process ended early: {process.stderr.read().decode() if process.stderr else ''}")
-        time.sleep(0.002)
+        time.sleep(0.01)
     pytest.fail("the run did not get that far")
 
 
