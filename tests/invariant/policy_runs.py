@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import pipeline
+from tunesmith.garbage import search_rarely
 from tunesmith.progress import Silent
 from tunesmith.recipes import load_recipe
 from tunesmith.settings import Settings
@@ -71,5 +72,6 @@ def write_recipe(home: Path, base: Path, validation: float = 0.25, **changes: An
 
 
 if __name__ == "__main__":
+    search_rarely()
     warnings.simplefilter("ignore")
     run(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from tunesmith import pipeline
+from tunesmith.garbage import search_rarely
 from tunesmith.progress import Silent
 from tunesmith.recipes import load_recipe
 from tunesmith.settings import Settings
@@ -23,5 +24,6 @@ def train(files: list[Path], home: str) -> None:
 
 
 if __name__ == "__main__":
+    search_rarely()
     warnings.simplefilter("ignore")
     train([Path(name) for name in sys.argv[2:]], sys.argv[1])

@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, os, sys
+from tunesmith.garbage import search_rarely
+search_rarely()
 def loaded(): return [name for name in ("peft", "bitsandbytes", "torch._inductor.compile_fx") if name in sys.modules]
 import tunesmith.engine.backends._engine
 engine = loaded()

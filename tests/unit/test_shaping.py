@@ -100,7 +100,7 @@ def test_what_cannot_be_enforced_is_refused(grammars: Grammars, constraint: Cons
 
 def test_a_huge_schema_is_refused_in_time(grammars: Grammars) -> None:
     bomb: dict[str, object] = {"type": "string"}
-    for _ in range(12):
+    for _ in range(8):
         bomb = {"anyOf": [{"type": "object", "properties": {f"k{i}": bomb for i in range(4)}}]}
-    with pytest.raises(RequestRefused):
-        grammars.matcher(Constraint(kind="json_schema", source=json.dumps({"allOf": [bomb] * 2})[:4_000_000]))
+    with pytest.raises(RequestRefused, match="schema too large"):
+        grammars.matcher(Constraint(kind="json_schema", source=json.dumps({"allOf": [bomb] * 2})))

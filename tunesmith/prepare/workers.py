@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from tunesmith.errors import TunesmithError
+from tunesmith.garbage import search_rarely
 from tunesmith.prepare.work import Chunk, Work, Worked, Worker
 
 __all__ = ["CHUNK_ROWS", "LARGE_BYTES", "MOST_PROCESSES", "Workers", "usual_processes"]
@@ -84,6 +85,7 @@ class Workers:
 
 def _begin() -> None:
     """A new process: it leaves interruptions to its parent, and ends when that is gone."""
+    search_rarely()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -27,12 +27,14 @@ STEPS = [{"name": "clean"}, {"name": "near_duplicates"}, {"name": "where", "fiel
 CHILD = """
 import sys
 from pathlib import Path
+from tunesmith.garbage import search_rarely
 from tunesmith.models.template import Renderer
 from tunesmith.prepare.stage import prepare
 from tunesmith.prepare.workers import Workers
 from tunesmith.types.recipe import PrepareSpec
 
 if __name__ == "__main__":
+    search_rarely()
     tiny, folder, home, processes = sys.argv[1:]
     spec = PrepareSpec.model_validate({"sources": [{"path": "rows.jsonl"}], "max_drop_rate": 1.0})
     renderer, workers = Renderer(Path(tiny)), Workers(int(processes))
@@ -103,8 +105,8 @@ def test_a_killed_process_leaves_nothing_behind(killed: str, tmp_path: Path, tin
     try:
         workers = _workers(child.pid, home)
         os.kill(workers[0].pid if killed == "worker" else child.pid, signal.SIGKILL)
-        _, said = child.communicate(timeout=60)
-        psutil.wait_procs(workers, timeout=30)
+        _, said = child.communicate(timeout=120)
+        psutil.wait_procs(workers, timeout=120)
         assert not any(each.is_running() for each in workers)
     finally:
         child.kill()
