@@ -53,3 +53,10 @@ def test_a_long_label_has_room() -> None:
     picture = ElementTree.fromstring(plot(ablation()))
     label = next(each for each in picture.iter(f"{SVG}text") if (each.text or "").startswith("learning_rate="))
     assert float(label.get("x", "0")) >= 6.5 * len(label.text or "")
+
+
+def test_the_plot_says_what_its_marks_mean_inside_its_frame() -> None:
+    picture = ElementTree.fromstring(plot(ablation()))
+    legend = next(each for each in picture.iter(f"{SVG}text") if (each.text or "").startswith("Line: 95% interval"))
+    assert float(legend.get("y", "0")) < float(picture.get("height", "0"))
+    assert 6.5 * len(legend.text or "") < float(picture.get("width", "0"))

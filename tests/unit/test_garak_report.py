@@ -85,3 +85,14 @@ def test_the_command_writes_the_evaluation_s_reports(tmp_path: Path) -> None:
     found = json.loads(result.stdout)
     assert found["suites"]["garak"]["scores"]["support@v2"]["attack_success"]["n"] == 6
     assert "a/mitigation.Bypass/1" in (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_a_scan_does_not_measure_is_not_shown(tmp_path: Path) -> None:
+    """Neither tokens nor seconds are in garak's report: no "0.0 tokens", no "0 ms"."""
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["eval", "garak", str(write(tmp_path, ENTRIES)), "--out", str(out)])
+    assert done.exit_code == 0
+    assert "latency" not in done.stdout
+    page = (out / "report.html").read_text()
+    assert "0 ms" not in page
+    assert page.count('<td class="n">\u2014</td>') == 1  # tokens per answer

@@ -67,6 +67,8 @@ def contestants_table(report: EvaluationReport) -> Table:
     table = grid(title, "", *(contestant.name for contestant in contestants))
     for name in dict.fromkeys(name for contestant in contestants for name in contestant.scores):
         table.add_row(_words(name), *(score_text(contestant.scores.get(name)) for contestant in contestants))
+    if not any(contestant.timed for contestant in contestants):
+        return table
     table.add_row("tokens per answer", *(f"{contestant.tokens_per_answer:.1f}" for contestant in contestants))
     latencies = (f"{contestant.latency_median_seconds * 1000:,.0f} ms" for contestant in contestants)
     table.add_row(f"latency, {report.concurrency} at once", *latencies)

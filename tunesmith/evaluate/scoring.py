@@ -105,9 +105,10 @@ def class_scores(predictions: Sequence[Prediction], labels: Sequence[str]) -> tu
     Precision of a label that was never answered, and recall of one that was never the reference, are 0.
     """
     read = label_reader(labels)
-    references = Counter(read(row.reference) for row in predictions)
-    answers = Counter(row.label for row in predictions if read(row.reference) is not None)
-    hits = Counter(row.label for row in predictions if row.label is not None and row.label == read(row.reference))
+    pairs = [(read(row.reference), row.label) for row in predictions]
+    references = Counter(reference for reference, _ in pairs)
+    answers = Counter(label for reference, label in pairs if reference is not None)
+    hits = Counter(label for reference, label in pairs if label is not None and label == reference)
     return tuple(
         ClassScore(
             label=label,

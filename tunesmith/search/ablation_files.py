@@ -148,7 +148,10 @@ def plot(ablation: Ablation) -> str:
     width = left + PLOT + 84
     frame = Frame(left, 30, left + PLOT, 40 + ROW * max(1, len(drawn)))
     x = frame.x(0.0, high)
-    parts = [text(0, 16, f"{name(ablation.metric)} on {ablation.rows} validation rows", class_="value")]
+    parts = [
+        text(0, 16, f"{name(ablation.metric)} on {ablation.rows} validation rows", class_="value"),
+        text(0, frame.bottom + 46, _legend(ablation), class_="tick"),
+    ]
     parts += [upright(frame, x(high * part / 4), shown(high * part / 4, scale)) for part in range(5)]
     if base is not None:
         parts.append(tag("line", x1=x(base), x2=x(base), y1=frame.top, y2=frame.bottom, class_="base"))
@@ -156,12 +159,18 @@ def plot(ablation: Ablation) -> str:
     for line, (place, cell) in enumerate(drawn):
         mark = "best" if place == ablation.best else "cell"
         parts.append(_whisker(cell, cell.scores[ablation.metric], (frame, x), frame.top + 22 + line * ROW, mark))
-    height = frame.bottom + 30
+    height = frame.bottom + 56
     picture = tag(
         "svg", tag("style", Markup(STYLE)), *parts,
         xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", width=width, height=height,
     )  # fmt: skip
     return f"{picture}\n"
+
+
+def _legend(ablation: Ablation) -> str:
+    """What the marks mean."""
+    confidence = ablation.prompted.scores[ablation.metric].confidence
+    return f"Line: {confidence:.0%} interval; green: the best; dashed: the base with its prompt"
 
 
 def _whisker(cell: Cell, score: Score, place: tuple[Frame, Callable[[float], float]], y: float, mark: str) -> Markup:

@@ -133,6 +133,11 @@ class Contestant(Value):
     latency_median_seconds: float
     predictions: tuple[Prediction, ...]
 
+    @property
+    def timed(self) -> bool:
+        """Whether tokens and seconds were measured; a scan by another tool says neither."""
+        return any(row.seconds for row in self.predictions) or self.latency_median_seconds > 0.0
+
 
 class Comparison(Value):
     """`model` minus `baseline` on the same rows, with a paired interval and test.

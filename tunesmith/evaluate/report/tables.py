@@ -143,9 +143,9 @@ def _contestant_row(contestant: Contestant, is_subject: bool) -> ContestantRow:
         what=f"{adapter}, {prompt}",
         is_subject=is_subject,
         cells=cells,
-        tokens=f"{contestant.tokens_per_answer:.1f}",
-        latency=wording.duration(contestant.latency_median_seconds),
-        latency_note=f"95%: {wording.duration(slow)} · first: {wording.duration(first)}",
+        tokens=f"{contestant.tokens_per_answer:.1f}" if contestant.timed else wording.NOTHING,
+        latency=wording.duration(contestant.latency_median_seconds) if contestant.timed else wording.NOTHING,
+        latency_note=f"95%: {wording.duration(slow)} · first: {wording.duration(first)}" if contestant.timed else "",
     )
 
 
