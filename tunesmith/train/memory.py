@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import psutil
 import torch
 
+from tunesmith.room import available_bytes
 from tunesmith.types.base import Value
 
 __all__ = [
@@ -197,17 +197,6 @@ class PeakWatch:
         return self.memory.peak()
 
 
-def available_bytes(processes: int = 1) -> int:
-    """Memory this process may use: what is free plus what it already holds, within the limits of the control group and
-    of the process (RLIMIT_DATA) if there are any. Of `processes` that share the machine each may use an equal part.
-    """
-    own = psutil.Process().memory_info().rss
-    free = psutil.virtual_memory().available // processes + own
-    shared, alone = _cgroup_limit(), resource.getrlimit(resource.RLIMIT_DATA)[0]
-    limits = [shared // processes] if shared else []
-    return int(min([free, *limits, *([alone] if alone != resource.RLIM_INFINITY else [])]))
-
-
 def reset_peak() -> bool:
     """Set the kernel's peak-memory mark of this process to its present size; False where that is not possible.
 
@@ -255,13 +244,3 @@ def peak_bytes() -> int:
                 return int(line.split()[1]) * 1024
     peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) * (1 if sys.platform == "darwin" else 1024)
-
-
-def _cgroup_limit() -> int | None:
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        file = Path(name)
-        if file.is_file():
-            text = file.read_text().strip()
-            if text.isdigit() and int(text) < 1 << 60:
-                return int(text)
-    return None

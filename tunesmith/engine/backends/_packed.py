@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segment, register_attention
-from tunesmith.engine.backends._small_batches import speed_up_small_batches
+from tunesmith.engine.backends._blocked import block_linear_weights
 from tunesmith.engine.backends._variants import Adapters
 from tunesmith.errors import ModelError
 from tunesmith.models.device import device_of
@@ -148,7 +148,7 @@ class PackedModel:
         ids = [torch.tensor([text], device=self._device) for text in texts]
         plain = [self.model(input_ids=text, use_cache=False).logits[0].float().cpu() for text in ids]
         self.model.set_attn_implementation(NAME)
-        speed_up_small_batches(self.model)
+        block_linear_weights(self.model)
         starts = (0, longer)
         found: tuple[list[Tensor], list[Tensor]] = ([], [])
         computed = [0, 0]
