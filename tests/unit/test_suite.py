@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import DataError, Problem, RecipeError
+from tunesmith.evaluate.metric import grade_key, load_metric
 from tunesmith.evaluate.readers.rows import Rows
-from tunesmith.evaluate.suite import load_suite
+from tunesmith.evaluate.suite import judged_by, load_suite
 from tunesmith.recipes import load_recipe, suite_file
 from tunesmith.types.suite import Suite
 
@@ -147,6 +148,20 @@ evals:
         "constraints": [{"name": "lowercase"}, {"name": "words", "at_most": 20}],
         "rubric": "It is about autumn.",
     }
+
+
+def test_the_judge_of_a_run_is_that_of_metrics_which_ask_one(tmp_path: Path) -> None:
+    """Grades are kept by a metric's options: the server is one of them. An encoder's `model` is no judge's."""
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "suite: s\nmetrics: [judge, bertscore, {name: groundedness, model: own, base_url: 'http://own/v1'}]\n"
+        "items: [{type: qa, question: a, answer: b}]\n"
+    )
+    written = load_suite(path)
+    here, there = (judged_by(written, "m", url, "KEY").metrics for url in ("http://here/v1", "http://there/v1"))
+    assert here[0].options == {"model": "m", "base_url": "http://here/v1", "api_key_env": "KEY"}
+    assert grade_key(load_metric(here[0])) != grade_key(load_metric(there[0]))
+    assert here[1:] == there[1:] == written.metrics[1:]
 
 
 def test_a_recipe_s_suites_must_be_there(tmp_path: Path) -> None:

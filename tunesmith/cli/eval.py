@@ -83,7 +83,8 @@ def run(flags: Flags) -> None:
     given = _shots(flags)
     with reached(choices, home, given, base=flags.base, key_variable=flags.key_env, scored=scored) as models:
         reports = asyncio.run(_run(flags, suites, models, home))
-    asked = [[suite.content_digest() for suite in suites], flags.model, flags.limit, given.system]
+    turns = [turn.model_dump(mode="json") for turn in given.turns]
+    asked = [[suite.content_digest() for suite in suites], flags.model, flags.limit, given.system, flags.base, turns]
     folder = flags.out or home / FOLDER / f"{suites[0].name}-{digest_json(asked)[:12]}"
     for each in reports.values():
         write_evaluation(each, folder)
@@ -216,7 +217,10 @@ def _suite(name: str, flags: Flags) -> Suite:
     from tunesmith.evaluate.suite import judged_by
 
     suite = _load_suite(name, "SUITE")
-    return judged_by(suite, flags.judge.partition("@http")[0]) if flags.judge else suite
+    if not flags.judge:
+        return suite
+    model, _, address = flags.judge.partition("@http")
+    return judged_by(suite, model, f"http{address}" if address else None, flags.key_env)
 
 
 def _load_suite(name: str, option: str) -> Suite:

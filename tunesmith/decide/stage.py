@@ -37,6 +37,8 @@ from tunesmith.decide.tuning import Trained, Tuner, TunesMeasured, measure_tunes
 from tunesmith.decide.writing import DecisionFiles, write
 from tunesmith.engine.engine import Engine
 from tunesmith.errors import EvaluationError, Problem, RecipeError
+from tunesmith.gate.bound import AtLeast
+from tunesmith.gate.stage import load_rule
 from tunesmith.progress import Progress, Silent
 from tunesmith.settings import Settings
 from tunesmith.store.datasets import StoredDataset
@@ -54,9 +56,9 @@ from tunesmith.trials import (
 )
 from tunesmith.types.base import digest_json
 from tunesmith.types.dataset import Example
-from tunesmith.types.recipe import Recipe
+from tunesmith.types.recipe import GateSpec, Recipe
 
-__all__ = ["Measured", "Task", "conclude", "decide"]
+__all__ = ["Measured", "Task", "conclude", "decide", "gate_wants"]
 
 BITS_PER_PARAMETER = 2.0
 
@@ -175,7 +177,7 @@ def _task(recipe: Recipe, grounds: Grounds, dataset: StoredDataset, options: Dec
         labels=manifest.labels,
         system=manifest.system_prompt,
     )
-    wanted = options.wanted if options.wanted is not None else _gate_wants(recipe, metric)
+    wanted = options.wanted if options.wanted is not None else gate_wants(recipe.gate, metric)
     tokens = manifest.splits["train"].trained_tokens
     complete = options.model_copy(update={"wanted": wanted})
     confidence = recipe.evaluate.confidence
@@ -190,11 +192,11 @@ def _drawn(rows: tuple[Example, ...], options: DecideOptions) -> tuple[Example, 
     return tuple(rows[int(place)] for place in sorted(places))
 
 
-def _gate_wants(recipe: Recipe, metric: str) -> float | None:
-    """The score that the recipe's min_score asks for."""
-    asked = (rule.options for rule in recipe.gate.rules if rule.name == "min_score")
-    found = [options["at_least"] for options in asked if options.get("metric") == metric and "at_least" in options]
-    return float(found[0]) if found else None
+def gate_wants(gate: GateSpec, metric: str) -> float | None:
+    """The score of the tune that a rule (min_score, say) asks for on all of the dataset's own rows."""
+    asked = (rule for rule in map(load_rule, gate.rules) if isinstance(rule, AtLeast))
+    rows = (rule for rule in asked if (rule.metric, rule.model, rule.suite, rule.slice) == (metric, "tuned", "", ""))
+    return next((rule.at_least for rule in rows), None)
 
 
 async def _untuned(grounds: Grounds, task: Task, place: Path, folder: Path, around: tuple[Budget, Progress]) -> Untuned:

@@ -147,13 +147,19 @@ def _of_sound_parts(document: Document, folder: Path) -> list[Problem]:
     return parts.problems
 
 
-def judged_by(suite: Suite, model: str) -> Suite:
-    """The suite with `model` as the judge of every metric that asks one and names none."""
+def judged_by(suite: Suite, model: str, base_url: str | None = None, api_key_env: str = "OPENAI_API_KEY") -> Suite:
+    """The suite with `model` as the judge of every metric that asks one and names none, at `base_url` where it names no
+    server: grades are kept by a metric's options, and those of one server are not another's.
+    """
+    server: dict[str, JsonValue] = {"base_url": base_url, "api_key_env": api_key_env} if base_url else {}
     specs = []
     for spec in suite.metrics:
-        field = plugins.load(METRICS, spec.name).model_fields.get("model")
-        unnamed = field is not None and not spec.options.get("model")
-        specs.append(MetricSpec.model_validate({**spec.model_dump(), "model": model}) if unnamed else spec)
+        options = dict(spec.options)
+        fields = plugins.load(METRICS, spec.name).model_fields
+        if "base_url" in fields:  # an encoder has a `model` too, and is no judge
+            options["model"] = options.get("model") or model
+            options = options if options.get("base_url") else {**options, **server}
+        specs.append(MetricSpec.model_validate({"name": spec.name, "label": spec.label, **options}))
     return suite.model_copy(update={"metrics": tuple(specs)})
 
 

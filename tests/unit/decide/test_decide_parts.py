@@ -23,10 +23,12 @@ from tunesmith.decide.prompts import listed_prompts
 from tunesmith.decide.recommend import recommend
 from tunesmith.decide.retrieval import Chunk, Retrieval, read_chunks
 from tunesmith.decide.rules import judge
+from tunesmith.decide.stage import gate_wants
 from tunesmith.decide.subsets import nested, subset_sizes
 from tunesmith.decide.tuning import Trained, Tuner, train_subsets
 from tunesmith.errors import DataError
 from tunesmith.types.dataset import Example
+from tunesmith.types.recipe import GateSpec
 from tunesmith.types.report import ClassScore, Comparison, Confusion, Contestant, Prediction, Score
 
 
@@ -321,3 +323,16 @@ def test_what_a_tune_would_pay_is_not_known_without_a_tune() -> None:
     # a volume was given; what is missing is the tune
     (pays,) = [each for each in judge(evidence({"base": 0.1, "prompt": 0.5}, ())) if each.rule == "tuning_pays"]
     assert (pays.answer, pays.reason) == ("unsure", "no tune was measured")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [({}, 0.9), ({"suite": "general"}, None), ({"slice": "language=de"}, None), ({"model": "base"}, None)],
+)
+def test_what_is_wanted_is_what_the_gate_asks_of_the_tune_on_all_its_own_rows(
+    options: dict[str, str], wanted: float | None
+) -> None:
+    """Another suite's bound is none of these rows'; a min_score that names no metric is one of accuracy."""
+    gate = GateSpec.model_validate({"rules": [{"name": "min_score", "at_least": 0.9, **options}]})
+    assert gate_wants(gate, "accuracy") == wanted
+    assert gate_wants(gate, "macro_f1") is None
