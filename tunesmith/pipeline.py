@@ -25,6 +25,7 @@ from tunesmith.judging import facts_of, narrowed, refuse_unjudgeable, settle
 from tunesmith.measurement import Measured, computed_in, measure, measuring_engine, suites_of
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import resolve_base
+from tunesmith.parents import find_parent
 from tunesmith.parity import Subject, certify
 from tunesmith.prepare.reported import prepare_and_report
 from tunesmith.prepare.workers import Workers
@@ -42,8 +43,8 @@ from tunesmith.train.grid import require_sound, train_grid
 from tunesmith.train.metrics import METRICS_FILE
 from tunesmith.train.parallel.joining import joined
 from tunesmith.train.parallel.team import Alone, Team
+from tunesmith.train.run_folder import begun, run_folder
 from tunesmith.train.shared import Shared
-from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
 from tunesmith.training_tools import training_tools
 from tunesmith.types.base import Value
@@ -117,7 +118,8 @@ def _train(recipe: Recipe, given: TrainingInput, progress: Progress) -> RunRecor
     if given.team is None or given.team.leads:
         place, _ = run_folder(recipe.train, given)
         place.mkdir(parents=True, exist_ok=True)
-        (place / RECIPE_FILE).write_text(effective(recipe))
+        begins = recipe.model_copy(update={"train": begun(recipe.train, given)})
+        (place / RECIPE_FILE).write_text(effective(begins))
         (place / "dataset.json").write_text(given.dataset.manifest.model_dump_json(indent=2))
         grader = recipe.train.grader
         if grader and (warning := asyncio.run(load_grader(grader.model_dump()).warning())):
@@ -217,7 +219,8 @@ def _certify(
 def _training_input(recipe: Recipe, folder: Path, settings: Settings, progress: Progress) -> TrainingInput:
     dataset = prepare(recipe, folder, settings, progress)
     base = resolve_base(recipe.model, settings.home, progress)
-    return TrainingInput(recipe.name, base, dataset, settings.home, training_tools(base))
+    parent = find_parent(recipe.train, folder, settings)
+    return TrainingInput(recipe.name, base, dataset, settings.home, training_tools(base), parent=parent)
 
 
 def _every_option_applied(stage: str, spec: Spec, work: Callable[[Spec], Result]) -> Result:

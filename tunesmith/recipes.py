@@ -131,9 +131,20 @@ def _checked(document: Document, folder: Path | None) -> tuple[dict[str, Any], l
     recipe, problems = validate(Recipe, document.data, (), document)
     data = recipe.model_dump(mode="json") if recipe else document.data
     filled, plugin_problems = _check_plugins(data, document)
+    if recipe and recipe.train.start_from is not None:
+        # The method is that of the adapter: only what the recipe says itself can contradict it.
+        filled["train"] = _only_written_method(filled["train"], document.data["train"])
     problems += plugin_problems + (list(_check_files(data, folder, document)) if folder else [])
     problems += list(_check_rules(filled, folder, document))
     return filled, problems + (read_template(filled, folder, document) if folder else [])
+
+
+def _only_written_method(train: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: written.get(name, value) if name == "method" else value
+        for name, value in train.items()
+        if name != "method" or name in written
+    }
 
 
 def suite_names() -> tuple[str, ...]:
@@ -152,7 +163,8 @@ def effective(recipe: Recipe) -> str:
     stream = StringIO()
     yaml = YAML()
     yaml.width = 120
-    yaml.dump(recipe.model_dump(mode="json"), stream)
+    open_method = recipe.train.start_from is not None and "method" not in recipe.train.model_fields_set
+    yaml.dump(recipe.model_dump(mode="json", exclude={"train": {"method"}} if open_method else None), stream)
     return stream.getvalue()
 
 

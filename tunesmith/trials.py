@@ -22,6 +22,7 @@ from tunesmith.gate.stage import load_rule
 from tunesmith.measurement import measuring_engine
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import BaseFiles, resolve_base
+from tunesmith.parents import find_parent
 from tunesmith.progress import Progress
 from tunesmith.recipes import effective
 from tunesmith.release.evidence import RECIPE_FILE
@@ -31,8 +32,9 @@ from tunesmith.store.runs import RUN_FILE
 from tunesmith.train.finish import TrainingInput
 from tunesmith.train.grid import as_alone
 from tunesmith.train.metrics import METRICS_FILE
+from tunesmith.train.parent import Parent
+from tunesmith.train.run_folder import begun, run_folder
 from tunesmith.train.shared import Shared
-from tunesmith.train.stage import run_folder
 from tunesmith.train.stage import train as train_stage
 from tunesmith.training_tools import training_tools
 from tunesmith.types.base import Value
@@ -58,13 +60,14 @@ __all__ = [
 
 
 class Grounds(NamedTuple):
-    """What all trials of a recipe share; `dataset` has no test split."""
+    """What all trials of a recipe share; `dataset` has no test split; `parent` is what they start from, if anything."""
 
     recipe: Recipe
     base: BaseFiles
     dataset: StoredDataset
     home: Path
     renderer: Renderer
+    parent: Parent | None = None
 
 
 class Measurement(Value):
@@ -100,7 +103,8 @@ def open_grounds(recipe: Recipe, folder: Path, settings: Settings, progress: Pro
         fix = "give prepare.split.validation a share above 0"
         raise RecipeError([Problem("there are no validation rows to choose by", field="prepare.split", fix=fix)])
     base = resolve_base(recipe.model, settings.home, progress)
-    return Grounds(recipe, base, without_test(dataset), settings.home, Renderer(base.path))
+    parent = find_parent(recipe.train, folder, settings)
+    return Grounds(recipe, base, without_test(dataset), settings.home, Renderer(base.path), parent)
 
 
 def gate_metric(recipe: Recipe, wanted: str = "") -> str:
@@ -135,7 +139,8 @@ def train_one(
     given = _given(recipe, grounds, data)._replace(tools=training_tools(grounds.base), shared=shared)
     place, _ = run_folder(recipe.train, given)
     place.mkdir(parents=True, exist_ok=True)
-    (place / RECIPE_FILE).write_text(effective(recipe), encoding="utf-8")
+    begins = recipe.model_copy(update={"train": begun(recipe.train, given)})
+    (place / RECIPE_FILE).write_text(effective(begins), encoding="utf-8")
     (place / "dataset.json").write_text(data.manifest.model_dump_json(indent=2), encoding="utf-8")
     with as_alone():
         return train_stage(recipe.train, given, progress)
@@ -152,7 +157,7 @@ def metrics_file(recipe: Recipe, grounds: Grounds) -> Path:
 
 
 def _given(recipe: Recipe, grounds: Grounds, dataset: StoredDataset) -> TrainingInput:
-    return TrainingInput(recipe.name, grounds.base, dataset, grounds.home)
+    return TrainingInput(recipe.name, grounds.base, dataset, grounds.home, parent=grounds.parent)
 
 
 @asynccontextmanager

@@ -14,8 +14,10 @@ from typing import Any
 from tunesmith.garbage import search_rarely
 from tunesmith.models.template import Renderer
 from tunesmith.models.weights import resolve_base
+from tunesmith.parents import find_parent
 from tunesmith.prepare.stage import prepare
 from tunesmith.progress import Silent
+from tunesmith.settings import Settings
 from tunesmith.train.finish import TrainingInput
 from tunesmith.train.stage import train
 from tunesmith.types.recipe import ModelSpec, PrepareSpec, TrainSpec
@@ -41,8 +43,10 @@ def run(home: Path, base: Path, validation: float = 0.15, words: tuple[str, ...]
     files = resolve_base(ModelSpec(base=str(base)), home)
     spec = PrepareSpec.model_validate(_prepare_spec(validation))
     dataset = prepare(spec, renderer=Renderer(files.path), base_dir=home, home=home)
-    train_spec = TrainSpec.model_validate(SPEC | changes)
-    return train(train_spec, TrainingInput("kill", files, dataset, home), Silent())
+    begin = {name: value for name, value in SPEC.items() if name != "method" or "start_from" not in changes}
+    train_spec = TrainSpec.model_validate(begin | changes)
+    parent = find_parent(train_spec, home, Settings(home=home))
+    return train(train_spec, TrainingInput("kill", files, dataset, home, parent=parent), Silent())
 
 
 def write_recipe(folder: Path, base: Path, validation: float = 0.15, **changes: Any) -> Path:

@@ -36,11 +36,15 @@ def command(
     settings, checked = read_settings(), read_recipe(recipe, changes)
     from tunesmith import pipeline
     from tunesmith.cli.kills import Scene, drill
+    from tunesmith.parents import find_parent
 
     progress = RichProgress()
     pipeline.prepare(checked, recipe.parent, settings, progress)
     words = ["train", str(recipe.absolute())]
-    for change in (*(changes or ()), "train.trackers=[]"):
+    parent = find_parent(checked.train, recipe.parent, settings)
+    # The drill's own homes have no releases.
+    begins = [f"train.start_from={parent.folder.absolute()}"] if parent else []
+    for change in (*(changes or ()), "train.trackers=[]", *begins):
         words += ["--set", change]
     scratch = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.home))
     keep = True

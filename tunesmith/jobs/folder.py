@@ -1,4 +1,5 @@
-"""What a job keeps on disk, in home/jobs/<id>/: its data, its recipe, its trainer's log, lock and result."""
+"""What a job keeps on disk, in home/jobs/<id>/: its data, the adapter it starts
+from (if any), its recipe, its trainer's log, lock and result."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ class JobFolder:
 
     TRAINING = "training.jsonl"
     VALIDATION = "validation.jsonl"
+    PARENT = "parent"
 
     def __init__(self, home: Path, identity: str) -> None:
         self.path = home / "jobs" / identity
@@ -40,10 +42,21 @@ class JobFolder:
         """Whether the job has rows to validate on."""
         return (self.path / self.VALIDATION).is_file()
 
+    @property
+    def has_parent(self) -> bool:
+        """Whether the job trains on from an adapter."""
+        return (self.path / self.PARENT).is_dir()
+
+    def take_parent(self, adapter: Path) -> None:
+        """Keep the adapter in the folder `adapter` to train on from, whatever becomes of its model."""
+        for file in sorted(adapter.iterdir()):
+            self.take(f"{self.PARENT}/{file.name}", file)
+
     def take(self, name: str, source: Path) -> None:
         """Keep the bytes of `source` as `name`, so that deleting the file that was uploaded does not end the job."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        target, draft = self.path / name, self.path / f".{name}"
+        target = self.path / name
+        draft = target.with_name(f".{target.name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         draft.unlink(missing_ok=True)
         try:
             os.link(source, draft)

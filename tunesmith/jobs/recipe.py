@@ -6,7 +6,8 @@
 
 Every row is used as it is: nothing is dropped as a repetition, and a row that cannot be used fails the job. Without a
 validation file nothing is held out. The evaluation asks the tuned model a few rows through the engine that serves, and
-no gate stands in the way of the model: whoever asked for it decides.
+no gate stands in the way of the model: whoever asked for it decides. A job on a tuned model starts from its
+adapter, whose copy is in the job's folder.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def recipe_of(job: Job, resolved: Resolved, folder: JobFolder) -> Recipe:
                 "max_drop_rate": 0.0,
             },
             "train": {
+                "start_from": folder.PARENT if folder.has_parent else None,
                 "objective": _objective(method, resolved),
                 "grader": grader_of(method.grader) if method.grader else None,
                 "trackers": [_tracker(each.model_dump()) for each in request.integrations],

@@ -30,6 +30,7 @@ __all__ = [
     "peft_config_of",
     "plain_config",
     "read_adapter",
+    "read_adapter_config",
     "read_identity",
     "read_weights",
     "save_adapter",
@@ -43,12 +44,15 @@ _BESIDE = (IDENTITY_FILE, HEAD_FILE, ROWS_FILE)
 
 
 class AdapterIdentity(Value):
-    """What an adapter belongs to; written beside it and checked before it is served."""
+    """What an adapter belongs to; written beside it and checked before it is served. `parent` is the digest of the
+    adapter that its training started from, which it holds within itself.
+    """
 
     base: str
     base_digest: str
     template_digest: str
     tokenizer_digest: str
+    parent: str | None = None
 
 
 def adapter_digest(folder: Path) -> str:
@@ -139,7 +143,9 @@ def save_adapter(adapter: Adapter, identity: AdapterIdentity, folder: Path) -> s
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     config = {**adapter.config, "base_model_name_or_path": identity.base, "inference_mode": True}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    (folder / IDENTITY_FILE).write_text(json.dumps(identity.model_dump(), indent=2, sort_keys=True) + "\n")
+    (folder / IDENTITY_FILE).write_text(
+        json.dumps(identity.model_dump(exclude_none=True), indent=2, sort_keys=True) + "\n"
+    )
     return adapter_digest(folder)
 
 
@@ -148,7 +154,13 @@ def read_adapter(folder: Path) -> Adapter:
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is not an adapter folder: {name} is missing.")
-    return Adapter(json.loads((folder / CONFIG_FILE).read_text()), read_weights(folder))
+    return Adapter(read_adapter_config(folder), read_weights(folder))
+
+
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """The content of adapter_config.json in `folder`."""
+    config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
+    return config
 
 
 def read_identity(folder: Path) -> AdapterIdentity | None:

@@ -30,6 +30,16 @@ class LowRank(Targeted):
     alpha: float | None = Field(default=None, gt=0)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
+    @classmethod
+    def of_adapter(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of peft's LoRA, when it is of this very method; else those that the method saved itself."""
+        if config.get("peft_type") != "LORA" or "options" in config:
+            return super().of_adapter(config)
+        if cls.type_name() != ("DORA" if config.get("use_dora") else "LORA"):
+            return None
+        known = {"rank": config["r"], "alpha": config["lora_alpha"], "dropout": config["lora_dropout"]}
+        return known | cls.choice_of(config)
+
     def lora_config(self, model: Any, **more: Any) -> LoraConfig:
         """peft's configuration of these options; `more` sets or replaces some."""
         alpha = self.alpha if self.alpha is not None else 2 * self.rank

@@ -46,6 +46,9 @@ class Method(Value):
     starts_as_base: ClassVar[bool] = True
     """Whether the freshly wrapped model computes what the base computes; checked before the first step."""
 
+    free: ClassVar[frozenset[str]] = frozenset({"dropout"})
+    """Options that say how training goes, not what the adapter is: going on from an adapter they may be others."""
+
     @property
     def replaces_base(self) -> bool:
         """Whether training computes with other weights than the base's own, which are then only in the way."""
@@ -57,6 +60,14 @@ class Method(Value):
 
         Parameters that are trained have `requires_grad`, no others. Raises ModelError when the options do not fit.
         """
+
+    @classmethod
+    def of_adapter(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The options that a saved adapter (its adapter_config.json) was made with, so that training can go on from
+        it: wrapping with them gives a model that takes its tensors as they are. None for an adapter of another method,
+        or one that training cannot go on from.
+        """
+        return dict(config["options"]) if config.get("peft_type") == cls.type_name() and "options" in config else None
 
     def virtual_ids(self) -> tuple[int, ...]:
         """Ids of the virtual tokens in front of every row (negative); none for methods that have no such tokens.

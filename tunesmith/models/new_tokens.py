@@ -90,8 +90,11 @@ def grow_rows(model: Any, ids: Sequence[int], tokens: Sequence[str]) -> None:
                 part.weight[place] = (mean + 0.1 * deviation * noise).to(part.weight.dtype)
 
 
-def train_rows(model: Any, ids: Sequence[int]) -> None:
-    """Let the rows `ids` of `model` (wrapped by a method or not) be trained, except where the method trains all."""
+def train_rows(model: Any, ids: Sequence[int], start: Path | None = None) -> None:
+    """Let the rows `ids` of `model` (wrapped by a method or not) be trained, except where the method trains all.
+
+    They begin as they are, or as those saved beside the adapter in the folder `start`.
+    """
     inner = _inner(model)
     tied = OUTPUT not in _parts(inner)
     places = {name: part for name, part in _parts(inner).items() if not part.weight.requires_grad}
@@ -101,6 +104,10 @@ def train_rows(model: Any, ids: Sequence[int]) -> None:
     added: dict[str, NewRows] = {}
     for name, part in places.items():
         added[name] = NewRows(part.weight, index)
+    if start is not None and (start / ROWS_FILE).is_file():
+        saved = load_file(start / ROWS_FILE)
+        for name, own in added.items():
+            own.rows.data.copy_(saved[name])
     for name, part in places.items():
         parametrize.register_parametrization(part, "weight", added[name])
     if tied:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -45,6 +46,21 @@ class Targeted(Method):
         return {
             "target_modules": names if isinstance(self.targets, str) else chosen,
             "layers_to_transform": list(range(layers - self.last_layers, layers)),
+        }
+
+    @staticmethod
+    def choice_of(config: Mapping[str, Any]) -> dict[str, Any]:
+        """Inverse of `choice`: `targets` and `last_layers` of what peft wrote; layers named in full (as AdaLoRA does)
+        are taken to be the last ones.
+        """
+        named = config["target_modules"]
+        if isinstance(named, str):
+            return {"targets": named, "last_layers": len(config.get("layers_to_transform") or ())}
+        indices: set[int] = {int(found[1]) for name in named if (found := re.search(r"\.(\d+)\.", name))}
+        last = max(indices) - min(indices) + 1 if indices and 0 not in indices else 0
+        return {
+            "targets": sorted({name.rsplit(".", 1)[-1] for name in named}),
+            "last_layers": len(config.get("layers_to_transform") or ()) or last,
         }
 
     def target_layers(self, model: Any) -> list[str]:

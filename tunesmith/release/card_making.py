@@ -79,6 +79,7 @@ def _method(evidence: Evidence) -> Iterator[str]:
             ("Precision", f"{run.precision} on {run.device}"),
             ("Validation loss", _loss(run.start_validation_loss, run.best_validation_loss)),
             ("Base", f"{run.base} ({run.base_digest[:16]})"),
+            *([("Started from", f"{run.start_from} ({run.parent_digest})")] if run.parent_digest else []),
             ("Adapter digest", run.adapter_digest),
         ]
         yield table(("", ""), rows)

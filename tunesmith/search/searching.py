@@ -185,10 +185,11 @@ class Searching:
 
 def _study_name(recipe: Recipe, grounds: Grounds, space: Sequence[Dimension], asked: tuple[str, int, bool]) -> str:
     """The recipe's name and a digest of all that a trial's outcome depends on beside its own values."""
-    train = recipe.train.model_dump(mode="json")
+    train = recipe.train.model_dump(mode="json", exclude={"start_from"})
+    start = [grounds.parent.digest] if grounds.parent else []
     spread = [[type(each).__name__, *each] for each in space]
     evaluated = recipe.evaluate.model_dump(mode="json", exclude={"compare", "split", "limit"})
-    parts = [grounds.base.digest, grounds.dataset.manifest.digest, train, evaluated, spread, *asked]
+    parts = [grounds.base.digest, grounds.dataset.manifest.digest, train, evaluated, spread, *asked, *start]
     return f"{recipe.name}-{digest_json(parts)[:12]}"
 
 

@@ -27,6 +27,7 @@ from tunesmith.train.learned import Said
 from tunesmith.train.memory import PeakWatch
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.parallel.team import Team
+from tunesmith.train.parent import Parent
 from tunesmith.train.placement import Placement
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.rollouts import Rollouts, Tools
@@ -68,6 +69,8 @@ class TrainingInput(NamedTuple):
     """the processes that train together, where there are several"""
     shared: Unshared = Unshared()
     """what it takes over from runs before it in the same process"""
+    parent: Parent | None = None
+    """the adapter that training starts from, where the recipe names one"""
 
 
 class Prepared(NamedTuple):
@@ -132,6 +135,8 @@ def finish(prepared: Prepared, trained: TrainedState, given: TrainingInput, fold
         dataset_digest=manifest.digest,
         template_digest=identity.template_digest,
         adapter_digest=digest,
+        start_from=given.parent.reference if given.parent else None,
+        parent_digest=identity.parent,
         precision=prepared.precision,
         steps=state.step,
         best_step=best_step,
@@ -179,6 +184,7 @@ def identity_of(given: TrainingInput) -> AdapterIdentity:
         base_digest=given.base.digest,
         template_digest=proof.template_digest,
         tokenizer_digest=proof.tokenizer_digest,
+        parent=given.parent.digest if given.parent else None,
     )
 
 

@@ -23,8 +23,8 @@ from tunesmith.train.finish import TrainingInput
 from tunesmith.train.groups import OBJECTIVES, require_shape, require_validation
 from tunesmith.train.memory import short_collections
 from tunesmith.train.rollouts import rollouts_for
+from tunesmith.train.run_folder import run_folder
 from tunesmith.train.shared import Shared
-from tunesmith.train.stage import run_folder
 from tunesmith.types.base import digest_json
 from tunesmith.types.recipe import PluginSpec, TrainSpec
 from tunesmith.types.run import RunRecord

@@ -17,6 +17,8 @@ from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
 __all__ = [
+    "NO_OP",
+    "SAME_START",
     "Start",
     "before_first_step",
     "leak_probe",
@@ -29,13 +31,17 @@ __all__ = [
 
 PROBE_ROWS = 4
 START_ROWS = 2
+NO_OP = "the fresh adapter is a no-op"
+SAME_START = "training starts as the adapter that it starts from"
 
 
 class Start(NamedTuple):
-    """Log-probabilities of a few rows under the base, and whether the method promises to start from them."""
+    """Log-probabilities of a few rows under the base (or the adapter that training starts from), and as which check
+    the run promises to start from them; None when it does not.
+    """
 
-    base: torch.Tensor
-    as_base: bool
+    said: torch.Tensor
+    promise: str | None
 
 
 def tolerance(precision: str) -> float:
@@ -64,10 +70,10 @@ def require(checks: Sequence[Check]) -> None:
         )
 
 
-def start_of(base: Any, rows: Sequence[Rendered], batching: Batching, as_base: bool) -> Start:
-    """What the base says of the first rows, asked before a method changes it."""
+def start_of(model: Any, rows: Sequence[Rendered], batching: Batching, promise: str | None) -> Start:
+    """What `model` (the base, or the start on it) says of the first rows, asked before a method changes the base."""
     with torch.no_grad():
-        return Start(score(base, rows[:START_ROWS], batching).logprobs, as_base)
+        return Start(score(model, rows[:START_ROWS], batching).logprobs, promise)
 
 
 def before_first_step(
@@ -82,7 +88,7 @@ def before_first_step(
     few = groups[:PROBE_ROWS]
     rows = rows_of(few)[:PROBE_ROWS]
     model.eval()
-    checks = [_parity(model, rows, batching, precision), _starts_as_base(model, rows, batching, precision, start)]
+    checks = [_parity(model, rows, batching, precision), _starts_as_promised(model, rows, batching, precision, start)]
     if batching == "tree":
         checks.insert(0, leak_probe(model, rows[0]))
     if len(few) > 1:
@@ -141,12 +147,14 @@ def _parity(model: Any, rows: Sequence[Rendered], batching: Batching, precision:
     )
 
 
-def _starts_as_base(model: Any, rows: Sequence[Rendered], batching: Batching, precision: str, start: Start) -> Check:
+def _starts_as_promised(
+    model: Any, rows: Sequence[Rendered], batching: Batching, precision: str, start: Start
+) -> Check:
     with torch.no_grad():
         adapted = score(model, rows[:START_ROWS], batching).logprobs
-    if start.as_base:
-        return token_check("the fresh adapter is a no-op", adapted, start.base, precision)
-    gap = float((adapted - start.base).abs().mean())
+    if start.promise is not None:
+        return token_check(start.promise, adapted, start.said, precision)
+    gap = float((adapted - start.said).abs().mean())
     detail = f"log-probabilities begin {gap:.3f} away from the base on average"
     return Check(name="this method does not start as the base", passed=True, checked=len(adapted), detail=detail)
 

@@ -48,25 +48,25 @@ from tunesmith.train.metrics import MetricsLog, Unlogged
 from tunesmith.train.objective import Group, Objective, rows_of
 from tunesmith.train.optimizer import load_optimizer_tensors, make_optimizer
 from tunesmith.train.parallel.team import Alone, Team
+from tunesmith.train.parent import said_by, wrapped
 from tunesmith.train.placement import Placement, placement_of, reproducible
 from tunesmith.train.plan import TrainingPlan
 from tunesmith.train.reference import keep_references, with_references
 from tunesmith.train.rollouts import rollouts_for, sampling_check
+from tunesmith.train.run_folder import begun, run_folder
 from tunesmith.train.settled import Settled, only_process, read_settled, write_settled
 from tunesmith.train.teaching import teach
 from tunesmith.train.tracker import Parameter, TrackedRun, Tracker
 from tunesmith.train.trunk import first_trained_layer, trunk_bytes
-from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import SplitName
 from tunesmith.types.recipe import PluginSpec, TrainSpec
 from tunesmith.types.run import RunRecord
 from tunesmith.types.tracked import track, unread
 
-__all__ = ["run_folder", "train"]
+__all__ = ["train"]
 
 ENVIRONMENT_FILE = "environment.json"
-TRAIN_VERSION = 1
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 
 
@@ -78,22 +78,6 @@ class _Place(NamedTuple):
     team: Team
 
 
-def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
-    """(run directory, run digest): the same input and options always lead to the same directory."""
-    digest = digest_json(
-        [
-            TRAIN_VERSION,
-            given.base.digest,
-            given.dataset.manifest.digest,
-            spec.model_dump(mode="json", exclude={"device", "attention", "parallel", "keep_epochs"}),
-            *([{"keep_epochs": spec.keep_epochs}] if spec.keep_epochs else []),
-            *placement_of(spec).digested,
-            *_plugin(OBJECTIVES, spec.objective, Objective).depends_on(given.home),
-        ]
-    )
-    return given.home / "runs" / f"{given.name}-{digest[:12]}", digest
-
-
 def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecord:
     """Train, or resume, or reuse the finished run of the very same input.
 
@@ -103,6 +87,7 @@ def train(spec: TrainSpec, given: TrainingInput, progress: Progress) -> RunRecor
         RecipeError: an option would have no effect, or had none.
         Interrupted: SIGTERM or SIGINT; a checkpoint is saved.
     """
+    spec = begun(spec, given)
     folder, digest = run_folder(spec, given)
     folder.mkdir(parents=True, exist_ok=True)
     team = given.team or Alone()
@@ -138,7 +123,8 @@ def _record(
 
 
 def _wrapped_anew(spec: TrainSpec, prepared: Prepared, given: TrainingInput) -> Any:
-    return prepared.method.wrap(given.shared.base(given.base.path, placement_of(spec)), spec.seed)
+    base = given.shared.base(given.base.path, placement_of(spec))
+    return wrapped(prepared.method, base, spec.seed, given.parent)
 
 
 def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Placement, progress: Progress) -> Prepared:
@@ -161,15 +147,16 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     ordered = given.dataset.manifest.ordered
     plan = TrainingPlan(len(groups), spec.batch_size, spec.epochs, spec.seed, ordered)
     first = [groups[index] for index in plan.indices(0)]
-    start = selfchecks.start_of(model, rows_of(first), spec.batching, method.starts_as_base)
+    promise = selfchecks.SAME_START if spec.start_from else selfchecks.NO_OP if method.starts_as_base else None
+    start = selfchecks.start_of(said_by(model, given.parent), rows_of(first), spec.batching, promise)
     groups, validation = (behind(method.virtual_ids(), part) for part in (groups, validation))
     first = [groups[index] for index in plan.indices(0)]
-    model = method.wrap(model, spec.seed).train()
+    model = wrapped(method, model, spec.seed, given.parent).train()
     method.start_from_rows(model, rows_of(groups))
     if objective.needs.values:
         add_score_head(model)
     teach(model, objective.needs, method, given, placement)
-    train_rows(model, new_token_ids(given.base.path))
+    train_rows(model, new_token_ids(given.base.path), given.parent.folder if given.parent else None)
     progress.say(trainable_share(model))
     progress.say("self-checks before the first step")
     if objective.needs.reference:

@@ -127,10 +127,16 @@ class TrainSpec(Value):
     better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
     bits and pages them to the processor's memory when the GPU is full; it needs CUDA. `grader`
     gives the rewards that grpo and rloo learn from; `tunesmith graders` tries one.
+
+    `start_from` trains on from an adapter of the same base: a release with its version (`support@v1`), a run's folder
+    or an adapter's folder, relative to the recipe. `method` is then the adapter's own: leave it out, or change only
+    what says how training goes (dropout). What preference and policy objectives hold the model against is that adapter,
+    not the base. The new adapter holds both changes and stands alone on the base.
     """
 
     method: PluginSpec = PluginSpec(name="lora")
     objective: PluginSpec = PluginSpec(name="sft")
+    start_from: str | None = None
     optimizer: Literal["adamw", "adamw_8bit_paged"] = "adamw"
     grader: PluginSpec | None = None
     trackers: tuple[PluginSpec, ...] = (PluginSpec(name="tensorboard"),)

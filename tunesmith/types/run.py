@@ -27,7 +27,8 @@ class RunRecord(Value):
     Token counts: `effective_tokens` is what padded rows without padding would hold, `computed_tokens` what the prefix
     tree really computed. `seconds` are those of the steps on the clock, `processor_seconds` those of all threads of
     this process (of the first one where several train); 0 where it was not measured. `checks` are the self-checks
-    before the first and after the last step.
+    before the first and after the last step. `start_from` is the adapter that training started from, as the recipe
+    names it, and `parent_digest` what it was.
     """
 
     id: str
@@ -38,6 +39,8 @@ class RunRecord(Value):
     dataset_digest: str
     template_digest: str
     adapter_digest: str
+    start_from: str | None = None
+    parent_digest: str | None = None
     precision: str
     steps: int
     best_step: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from tunesmith.errors import ModelError, nearest
@@ -28,6 +29,13 @@ class Ia3(Method):
 
     targets: Literal["auto"] | tuple[str, ...] = "auto"
     feedforward: tuple[str, ...] = ()
+
+    @classmethod
+    def of_adapter(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of peft's (IA)3, its layers by name."""
+        if config.get("peft_type") != cls.type_name():
+            return None
+        return {"targets": config["target_modules"], "feedforward": config["feedforward_modules"]}
 
     def wrap(self, model: Any, seed: int) -> PeftModel:
         """The model with trainable vectors; raises ModelError when the layers to rescale are not known."""

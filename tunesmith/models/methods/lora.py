@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -41,11 +41,20 @@ class Lora(LowRank):
     (Paischer et al. 2024, arXiv:2410.07170), B zero; ranks stay as they were given.
     """
 
+    free: ClassVar[frozenset[str]] = frozenset({"dropout", "plus_ratio"})
+
     rslora: bool = False
     init: Literal["default", "pissa", "olora", "eva"] = "default"
     plus_ratio: float = Field(default=1.0, ge=1.0, le=1000.0)
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
+
+    @classmethod
+    def of_adapter(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Plain LoRA: the factors begin where they are, whatever they began with."""
+        found = super().of_adapter(config)
+        patterns = {name: config.get(name) or {} for name in ("rank_pattern", "alpha_pattern")}
+        return found and {**found, **patterns, "rslora": bool(config.get("use_rslora")), "init": "default"}
 
     @property
     def replaces_base(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -25,6 +26,14 @@ class Oft(Targeted):
     block_size: int = Field(default=32, ge=2)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     exact: bool = False
+
+    @classmethod
+    def of_adapter(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of peft's OFT."""
+        if config.get("peft_type") != cls.type_name():
+            return None
+        known = {"block_size": config["oft_block_size"], "dropout": config["module_dropout"]}
+        return known | {"exact": not config["use_cayley_neumann"]} | cls.choice_of(config)
 
     def wrap(self, model: Any, seed: int) -> PeftModel:
         """The model with trainable rotations; raises ModelError for a block size that does not divide a layer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -24,6 +25,14 @@ class Vera(Targeted):
     rank: int = Field(default=256, ge=1, le=4096)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     initial: float = Field(default=0.1, gt=0.0, le=1.0)
+
+    @classmethod
+    def of_adapter(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of peft's VeRA; the projections are among the tensors."""
+        if config.get("peft_type") != cls.type_name():
+            return None
+        known = {"rank": config["r"], "dropout": config["vera_dropout"], "initial": config["d_initial"]}
+        return known | cls.choice_of(config)
 
     def wrap(self, model: Any, seed: int) -> PeftModel:
         """The model with trainable scalings; the projections are drawn from `seed`."""

@@ -13,8 +13,8 @@ from tunesmith.jobs.folder import JobFolder
 from tunesmith.jobs.models import short_name
 from tunesmith.serve.api.fine_tuning_jobs.objects import checkpoint_object, event_object, job_object
 from tunesmith.serve.api.fine_tuning_jobs.protocol import Checkpoint, CreateJob, Event, JobObject, Supervised
+from tunesmith.serve.api.fine_tuning_jobs.start import start_of
 from tunesmith.serve.caller import Caller
-from tunesmith.serve.catalogue import BASE_ID
 from tunesmith.serve.failures import ApiError, invalid
 from tunesmith.serve.pages import Page
 from tunesmith.serve.service import Service
@@ -46,14 +46,17 @@ class Jobs:
     def create(self, body: CreateJob, caller: Caller, key: str | None, again: bool) -> JobObject:
         """A new job, or the one that the same request made before (see `Retry`).
 
-        Raises ApiError: an unknown model or file, a file of another purpose, a grader that cannot work.
+        Raises ApiError: an unknown model or file, a model that cannot be tuned further, a file of another purpose, a
+        grader that cannot work.
         """
         project = caller.project
-        base_name = self._base_name(body.model, project)
+        start = start_of(body.model, project, self._service.catalogue)
         method = _method(body)
         identity = self._store.new_identity()
         folder = JobFolder(self._service.platform.settings.home, identity)
         try:
+            if start is not None:
+                folder.take_parent(start)
             self._take(project, body.training_file, folder, "training_file")
             if body.validation_file is not None:
                 self._take(project, body.validation_file, folder, "validation_file")
@@ -61,7 +64,7 @@ class Jobs:
                 project=project,
                 model=body.model,
                 base=self._service.catalogue.base.name,
-                base_name=base_name,
+                base_name=short_name(self._service.catalogue.base.name),
                 context=self._service.engine.context_length,
                 training_file=body.training_file,
                 validation_file=body.validation_file,
@@ -169,19 +172,6 @@ class Jobs:
 
     def _others(self) -> tuple[tuple[Job, ...], tuple[Job, ...], int]:
         return self._store.unfinished(), self._store.latest(_MEASURED_JOBS), self._store.now()
-
-    def _base_name(self, model: str, project: str) -> str:
-        """What the base that was asked for is called in the names of tuned models."""
-        base = self._service.catalogue.base
-        short = short_name(base.name)
-        if model in (BASE_ID, base.name, short):
-            return short
-        self._service.catalogue.find(model, project)
-        raise invalid(
-            f"The model '{model}' cannot be tuned here; tune the base instead: '{short}' (or '{BASE_ID}').",
-            "model",
-            "model_not_available",
-        )
 
     def _take(self, project: str, identity: str, folder: JobFolder, param: str) -> None:
         """Keep the bytes of an uploaded file for the job."""
