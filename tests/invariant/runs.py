@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ SPEC = {
 WORDS = ("red", "green", "blue", "grey")
 
 
-def run(home: Path, base: Path, validation: float = 0.15, words: tuple[str, ...] = WORDS, **changes: Any) -> RunRecord:
+def run(home: Path, base: Path, validation: float = 0.15, words: Sequence[str] = WORDS, **changes: Any) -> RunRecord:
     """Train on 24 made-up rows (3 of them for validation unless told) and return the record."""
     _write_rows(home, words)
     files = resolve_base(ModelSpec(base=str(base)), home)
@@ -64,7 +65,7 @@ def write_recipe(folder: Path, base: Path, validation: float = 0.15, **changes: 
     return file
 
 
-def _write_rows(folder: Path, words: tuple[str, ...] = WORDS) -> None:
+def _write_rows(folder: Path, words: Sequence[str] = WORDS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{"prompt": f"{'ab' * (i % 5)} {i}", "completion": words[i % 4]} for i in range(24)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

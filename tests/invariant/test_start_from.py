@@ -19,15 +19,18 @@ from tests.invariant.runs import SPEC, run
 from tests.invariant.test_preference_runs import PAIRS, given
 from tests.invariant.test_resume import finish, losses, start, wait_for_steps
 from tunesmith.models.attach import attach
+from tunesmith.models.methods.lora import Lora
+from tunesmith.models.new_tokens import INPUT, ROWS_FILE, new_token_ids, row_tensors, train_rows
 from tunesmith.models.template import Renderer
-from tunesmith.models.weights import load_base
+from tunesmith.models.weights import load_base, resolve_base
 from tunesmith.parents import find_parent
 from tunesmith.progress import Silent
 from tunesmith.settings import Settings
 from tunesmith.train import loop
 from tunesmith.train.forward import score_plainly
+from tunesmith.train.selfchecks import SAME_START
 from tunesmith.train.stage import train
-from tunesmith.types.recipe import TrainSpec
+from tunesmith.types.recipe import ModelSpec, TrainSpec
 from tunesmith.types.run import RunRecord
 
 METHODS: list[dict[str, Any]] = [
@@ -86,7 +89,7 @@ def test_preferences_are_held_against_the_adapter_and_not_against_the_base(
     assert stored == pytest.approx(said(attach(base, Path(parent.path) / "adapter"), rows), abs=1e-3)
     checks = {check.name: check.detail for check in record.checks}
     assert float(checks["before the first step the loss is 0.6931"]) == pytest.approx(math.log(2), abs=1e-4)
-    assert "training starts as the adapter that it starts from" in checks
+    assert SAME_START in checks
     assert "the fresh adapter is a no-op" not in checks
 
 
@@ -159,7 +162,7 @@ def test_stopped_preferences_end_with_the_same_bytes(
 
 @pytest.mark.slow
 def test_killed_at_a_random_step_it_ends_with_the_same_bytes(tmp_path: Path, tiny: Path, parent: RunRecord) -> None:
-    changes: dict[str, Any] = {"start_from": parent.path, "seed": 3}
+    changes: dict[str, Any] = {"start_from": parent.path, "seed": 3, "words": ["grey", "blue", "green", "red"]}
     undisturbed = finish(tmp_path / "undisturbed", tiny, **changes)
     process = start(tmp_path / "killed", tiny, **changes)
     wait_for_steps(tmp_path / "killed", process, random.Random().randrange(1, 14))
@@ -169,3 +172,21 @@ def test_killed_at_a_random_step_it_ends_with_the_same_bytes(tmp_path: Path, tin
     (metrics,) = (tmp_path / "killed").glob("runs/*/metrics.jsonl")
     (expected,) = (tmp_path / "undisturbed").glob("runs/*/metrics.jsonl")
     assert losses(metrics) == losses(expected)
+
+
+def test_rows_of_new_tokens_go_on_too(tmp_path: Path, tiny: Path) -> None:
+    """The run's own check compares its start with the parent as it is served, on rows with the new tokens."""
+    files = resolve_base(ModelSpec(base=str(tiny), new_tokens=("<|order|>", "<|refund|>")), tmp_path / "home")
+    words = ["<|order|>red", "<|refund|>green", "blue<|order|>", "grey"]
+    first = run(tmp_path / "first", files.path, method={"name": "lora", "rank": 4}, epochs=1, words=words)
+    again = run(tmp_path / "next", files.path, start_from=first.path, epochs=1, words=words[::-1], learning_rate=0.003)
+    assert [check.passed for check in again.checks if check.name == SAME_START] == [True]
+    saved = load_file(Path(first.path) / "adapter" / ROWS_FILE)[INPUT]
+    model = Lora(rank=4).wrap(load_base(files.path, "float32"), 0)
+    train_rows(model, new_token_ids(files.path), Path(first.path) / "adapter")
+    assert torch.equal(row_tensors(model)[INPUT].detach(), saved)
+    with torch.no_grad():
+        row_tensors(model)[INPUT].add_(1.0)
+    with Lora(rank=4).without(model):
+        assert torch.equal(row_tensors(model)[INPUT].detach(), saved)
+    assert not torch.equal(load_file(Path(again.path) / "adapter" / ROWS_FILE)[INPUT], saved)
