@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tunesmith import __version__, pipeline
 from tunesmith.engine.engine import Engine
+from tunesmith.errors import ModelError
 from tunesmith.evaluate.answer_store import AnswerStore
 from tunesmith.evaluate.compare import compare
 from tunesmith.evaluate.engine_subject import Served
@@ -132,7 +133,10 @@ async def _cell(bench: _Bench, prompted: Contestant, tuned: Tuned) -> Cell:
     run = tuned.run
     if run is None:
         return Cell(options=tuned.options, run_id=tuned.run_id, failure=tuned.failure or "it did not finish")
-    await bench.engine.load_adapter(run.adapter_digest, adapter_folder(run))
+    try:
+        await bench.engine.load_adapter(run.adapter_digest, adapter_folder(run))
+    except ModelError as error:  # one that changes nothing: the others are measured all the same
+        return Cell(options=tuned.options, run_id=run.id, failure=error.message)
     found, suites = await _found(bench, "tuned", run.adapter_digest)
     taken = bench.engine.adapter_bytes().get(run.adapter_digest)
     await bench.engine.unload_adapter(run.adapter_digest)
