@@ -65,6 +65,10 @@ def application(books: Books, keys: KeyRing | None) -> FastAPI:
         trail.answered(7)
         return len(await request.body())
 
+    @app.post("/v1/chat/completions/{completion_id}")
+    async def label(completion_id: str) -> str:
+        return completion_id
+
     @app.post("/v1/broken")
     async def broken() -> None:
         raise RuntimeError("wires crossed")
@@ -105,11 +109,13 @@ def test_what_the_server_asks_for_a_caller_is_the_callers(database: Database) ->
             for _ in range(3):
                 assert (await inside.get("/v1/who")).json() == {"project": "p", "key": made.key.id, "role": "member"}
             assert [(await inside.post("/v1/chat/completions")).status_code for _ in range(3)] == [200, 200, 429]
+            assert (await inside.post("/v1/chat/completions/kept")).status_code == 200  # no model answers it
             assert (await inside.get("/v1/admin")).status_code == 403
             assert (await outside.get("/v1/who", headers={"caller": "p", "state": "p"})).status_code == 401
 
     asked = run(database, KeyRing(database), ask)
-    assert asked == [("/v1/chat/completions", status, made.key.id) for status in (200, 200, 429)]
+    chats = [("/v1/chat/completions", status, made.key.id) for status in (200, 200, 429)]
+    assert asked == [*chats, ("/v1/chat/completions/kept", 200, made.key.id)]
 
 
 def test_a_failure_is_told_and_logged_without_ending_anything(

@@ -18,7 +18,7 @@ from tunesmith.serve.limits import Account, Accounts
 from tunesmith.serve.metering import Pending
 from tunesmith.serve.provenance import provenance
 from tunesmith.serve.recorder import Recorder
-from tunesmith.serve.scopes import scope_of
+from tunesmith.serve.scopes import generates
 from tunesmith.serve.trail import TRAIL, Trail
 from tunesmith.types.audit import AuditEntry
 from tunesmith.types.base import digest_json
@@ -79,14 +79,14 @@ class Accounting:
 
     def _admit(self, scope: Scope, account: Account | None) -> None:
         """Raise ApiError 403 for what the key may not do, 429 for what is too much."""
-        generates = scope["method"] == "POST" and scope_of(scope["path"]) == "inference"
+        asks_a_model = generates(scope["method"], scope["path"])
         if account is not None:
             if not scope["state"]["internal"]:
                 require_allowed(account.key, scope["method"], scope["path"])
                 account.admit_request()
-            if generates:
+            if asks_a_model:
                 account.admit_tokens()
-        if generates:
+        if asks_a_model:
             self._books.pending.require_room()
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from tunesmith.types.key import Scope
 
-__all__ = ["scope_of"]
+__all__ = ["generates", "scope_of"]
 
 _SCOPES: Mapping[str, Scope] = MappingProxyType(
     {
@@ -28,6 +28,15 @@ _SCOPES: Mapping[str, Scope] = MappingProxyType(
         "webhook_event_types": "webhooks",
     }
 )
+
+_GENERATING = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"}
+)
+
+
+def generates(method: str, path: str) -> bool:
+    """Whether a model computes the answer, which takes room and tokens; to change or count what is there does not."""
+    return method == "POST" and path in _GENERATING
 
 
 def scope_of(path: str) -> Scope | None:

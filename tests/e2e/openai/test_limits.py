@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests.e2e.openai.conftest import Running, start_server
+from tunesmith.serve.scopes import scope_of
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 MIB = 1 << 20
@@ -114,6 +115,35 @@ def test_a_budget_ends_for_good_and_survives_a_new_start(tiny_base: Path, tmp_pa
         with running.client() as admin:
             key = admin.get(f"/tunesmith/keys/{made['id']}", cast_to=dict[str, Any])
             assert key["tokens_spent"] == spent
+
+
+def test_a_spent_budget_stops_models_and_not_the_care_for_what_is_kept(
+    limited: Callable[..., openai.OpenAI], server: Running
+) -> None:
+    client = limited(token_budget=1)
+    kept = say(client, store=True, metadata={"team": "cards"})
+    asking: dict[str, Callable[[], Any]] = {
+        "/v1/chat/completions": lambda: say(client),
+        "/v1/completions": lambda: client.completions.create(model="base", prompt="hello"),
+        "/v1/embeddings": lambda: client.embeddings.create(model="base", input="hello"),
+        "/v1/moderations": lambda: client.moderations.create(input="hello"),
+        "/v1/responses": lambda: client.responses.create(model="base", input="hello"),
+    }
+    for path, ask in asking.items():
+        with pytest.raises(openai.RateLimitError) as caught:
+            ask()
+        assert caught.value.code == "insufficient_quota", path
+    changed = client.chat.completions.update(kept.id, metadata={"rated": "good"})
+    assert changed.to_dict()["metadata"] == {"rated": "good"}
+    assert client.responses.input_tokens.count(model="base", input="hello").input_tokens > 0
+    paths = httpx.get(server.url.removesuffix("/v1") + "/openapi.json").json()["paths"]
+    others = {path for path in paths if "post" in paths[path] and scope_of(path) == "inference"} - set(asking)
+    assert others == {
+        "/v1/chat/completions/{completion_id}",
+        "/v1/responses/compact",
+        "/v1/responses/input_tokens",
+        "/v1/responses/{response_id}/cancel",
+    }
 
 
 @pytest.mark.parametrize("declared", [True, False])
