@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import func, select
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database
 from tunesmith.store.eval_work import EvalWork
-from tunesmith.store.evals import EvalStore
+from tunesmith.store.evals import EvalPickRow, EvalStore
 from tunesmith.store.webhooks import WebhookStore
 from tunesmith.store.windows import Window
 from tunesmith.types.evals import Counts, Eval, EvalItem, EvalRun, ItemStatus, ModelUsage, RunError
@@ -39,12 +40,14 @@ def an_eval(store: EvalStore, identity: str = "eval_1", project: str = MINE, upd
     return made
 
 
-def a_run(store: EvalStore, identity: str = "run_1", eval_id: str = "eval_1", total: int = 3) -> EvalRun:
+def a_run(
+    store: EvalStore, identity: str = "run_1", eval_id: str = "eval_1", total: int = 3, picks: tuple[str, ...] = ()
+) -> EvalRun:
     fields = {"id": identity, "eval_id": eval_id, "project": MINE, "key": None, "created_at": 1, "name": identity}
     counts = Counts(total=total)
     more = {"metadata": None, "model": "base", "data_source": {}, "counts": counts, "criteria": {"c": counts}}
     run = EvalRun.model_validate(fields | more)
-    store.add_run(run)
+    store.add_run(run, picks)
     return run
 
 
@@ -167,3 +170,25 @@ def test_the_end_of_a_run_and_its_event_are_one(store: EvalStore, database: Data
     assert {one.endpoint.project for one in deliveries} == {MINE}
     told = [(json.loads(one.body)["type"], json.loads(one.body)["data"]["id"]) for one in deliveries]
     assert told == [("eval.run.succeeded", done.id), ("eval.run.canceled", canceled.id)]
+
+
+def test_a_run_keeps_the_answers_it_was_made_for_in_their_order_until_it_is_deleted(
+    store: EvalStore, database: Database
+) -> None:
+    an_eval(store)
+    work = EvalWork(database)
+    many = tuple(f"chat_{number * 7 % 12}" for number in range(12))
+    first, second = a_run(store, "run_1", picks=many), a_run(store, "run_2", picks=("chat_3", "chat_1"))
+    assert work.picks(first) == many
+    assert work.picks(second) == ("chat_3", "chat_1")
+    assert work.picks(a_run(store, "run_3")) == ()
+
+    def left() -> int | None:
+        with database.transaction() as session:
+            return session.scalar(select(func.count()).select_from(EvalPickRow))
+
+    assert left() == 14
+    store.delete_run(MINE, "eval_1", first.id)
+    assert (work.picks(first), left()) == ((), 2)
+    store.delete(MINE, "eval_1")
+    assert left() == 0

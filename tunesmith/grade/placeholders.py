@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-__all__ = ["Template", "Unresolved", "check", "fill"]
+__all__ = ["Template", "Unresolved", "check", "fill", "value_of"]
 
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _STEP = r"(?:\.[^\s.\[\]{}]+|\[\d+\])"
@@ -57,25 +57,25 @@ def fill(template: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> s
     Raises Unresolved naming the first placeholder without a value.
     """
 
-    def value_of(match: re.Match[str]) -> str:
-        written = match.group(1).strip()
-        path = _PATH.fullmatch(written)
-        if path is None:
-            raise Unresolved(f"{{{{{written}}}}} is no placeholder")
-        value: Any = sample if path.group(1) == "sample" else item
-        steps = _steps(path.group(2))
-        if (
-            path.group(1) == "sample"
-            and steps[0] == "output_json"
-            and len(steps) > 1
-            and sample.get("output_json") is None
-        ):
-            raise Unresolved(f"{{{{{written}}}}}: the answer is no JSON", "sample_parse_error")
-        for step in steps:
-            value = _step_into(value, step, written)
+    def text_of(match: re.Match[str]) -> str:
+        value = value_of(match.group(1).strip(), sample, item)
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-    return _PLACEHOLDER.sub(value_of, template)
+    return _PLACEHOLDER.sub(text_of, template)
+
+
+def value_of(written: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> Any:
+    """What stands at a path such as `item.x.y`, as it is. Raises Unresolved when nothing does."""
+    path = _PATH.fullmatch(written)
+    if path is None:
+        raise Unresolved(f"{{{{{written}}}}} is no placeholder")
+    value: Any = sample if path.group(1) == "sample" else item
+    steps = _steps(path.group(2))
+    if path.group(1) == "sample" and steps[0] == "output_json" and len(steps) > 1 and sample.get("output_json") is None:
+        raise Unresolved(f"{{{{{written}}}}}: the answer is no JSON", "sample_parse_error")
+    for step in steps:
+        value = _step_into(value, step, written)
+    return value
 
 
 def _steps(path: str) -> list[str | int]:

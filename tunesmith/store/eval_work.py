@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tunesmith.store.database import Database
-from tunesmith.store.evals import EvalItemRow, EvalRunRow
+from tunesmith.store.evals import EvalItemRow, EvalPickRow, EvalRunRow
 from tunesmith.store.webhooks import add_event
 from tunesmith.types.evals import Counts, EvalItem, EvalRun, ItemStatus, RunError, RunStatus
 
@@ -44,6 +44,12 @@ class EvalWork:
             if row is not None:
                 row.claimed_until = until
             return row is not None
+
+    def picks(self, run: EvalRun) -> tuple[str, ...]:
+        """Ids of the stored answers that the run was made for, in their order."""
+        query = select(EvalPickRow.picked).where(EvalPickRow.run_id == run.id).order_by(EvalPickRow.place)
+        with self._database.transaction() as session:
+            return tuple(session.scalars(query))
 
     def places(self, run: EvalRun) -> frozenset[int]:
         """Places of the data source that are done."""

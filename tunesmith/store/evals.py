@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, String, Text, UniqueConstraint, and_, delete, select
@@ -13,7 +14,7 @@ from tunesmith.store.webhooks import add_event
 from tunesmith.store.windows import Slice, Window, slice_of, windowed
 from tunesmith.types.evals import Eval, EvalItem, EvalRun, ItemStatus, RunStatus
 
-__all__ = ["EvalItemRow", "EvalRow", "EvalRunRow", "EvalStore"]
+__all__ = ["EvalItemRow", "EvalPickRow", "EvalRow", "EvalRunRow", "EvalStore"]
 
 Item = TypeVar("Item")
 
@@ -58,6 +59,16 @@ class EvalItemRow(Tables):
     content: Mapped[str] = mapped_column(Text)
 
 
+class EvalPickRow(Tables):
+    """A stored answer that a run was made for, and its place among them: the run is of the same rows to its end."""
+
+    __tablename__ = "eval_picks"
+
+    run_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    picked: Mapped[str] = mapped_column(String(64))
+
+
 class EvalStore:
     """What the endpoints ask. What is not there, or another project's, is NotFound."""
 
@@ -96,16 +107,18 @@ class EvalStore:
         with self._database.transaction() as session:
             row = self._eval(session, project, identity, change=True)
             runs = select(EvalRunRow.id).where(EvalRunRow.eval_id == identity)
-            session.execute(delete(EvalItemRow).where(EvalItemRow.run_id.in_(runs)))
+            for part in (EvalItemRow, EvalPickRow):
+                session.execute(delete(part).where(part.run_id.in_(runs)))
             session.execute(delete(EvalRunRow).where(EvalRunRow.eval_id == identity))
             session.delete(row)
 
-    def add_run(self, run: EvalRun) -> None:
-        """Store a new run, which a server will take up. NotFound when the eval is gone."""
+    def add_run(self, run: EvalRun, picks: Sequence[str] = ()) -> None:
+        """Store a new run, of these stored answers, which a server will take up. NotFound when the eval is gone."""
         with self._database.transaction() as session:
             self._eval(session, run.project, run.eval_id)
             fields = {"id": run.id, "project": run.project, "eval_id": run.eval_id, "status": run.status}
             session.add(EvalRunRow(**fields, content=run.model_dump_json()))
+            session.add_all(EvalPickRow(run_id=run.id, place=place, picked=one) for place, one in enumerate(picks))
 
     def run(self, project: str, eval_id: str, identity: str) -> EvalRun:
         """One run."""
@@ -137,7 +150,8 @@ class EvalStore:
         """Forget a run with its items; when it is under way it stops."""
         with self._database.transaction() as session:
             row = self._run(session, project, eval_id, identity, change=True)
-            session.execute(delete(EvalItemRow).where(EvalItemRow.run_id == identity))
+            for part in (EvalItemRow, EvalPickRow):
+                session.execute(delete(part).where(part.run_id == identity))
             session.delete(row)
 
     def item(self, run: EvalRun, identity: str) -> EvalItem:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
-from sqlalchemy import BigInteger, String, Text, select
+from sqlalchemy import BigInteger, String, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
-from tunesmith.store.database import Tables
+from tunesmith.store.database import Database, Tables
 from tunesmith.types.responses import StoredResponse
 
-__all__ = ["ResponseRow", "add_response", "chain_of", "delete_response", "response_by_id"]
+__all__ = ["ResponseRow", "add_response", "chain_of", "delete_response", "newest_responses", "response_by_id"]
+
+_PART = 200
+"""responses that are read at once"""
 
 
 class ResponseRow(Tables):
@@ -44,8 +48,10 @@ def add_response(session: Session, response: StoredResponse) -> None:
 def response_by_id(session: Session, project: str, identity: str) -> StoredResponse | None:
     """The response of `project` with this id, or None."""
     row = _row(session, project, identity)
-    if row is None:
-        return None
+    return None if row is None else _stored(row)
+
+
+def _stored(row: ResponseRow) -> StoredResponse:
     return StoredResponse(
         id=row.id,
         project=row.project,
@@ -54,6 +60,32 @@ def response_by_id(session: Session, project: str, identity: str) -> StoredRespo
         content=json.loads(row.content),
         input=tuple(json.loads(row.input)),
     )
+
+
+def newest_responses(
+    database: Database, project: str, created_after: int | None = None, created_before: int | None = None
+) -> Iterator[StoredResponse]:
+    """Responses of `project` made between these times (Unix seconds, both included), the newest first.
+
+    They are read in parts, each in a transaction of its own, so that others can write meanwhile.
+    """
+    query = select(ResponseRow).where(ResponseRow.project == project)
+    query = query if created_after is None else query.where(ResponseRow.created_at >= created_after)
+    query = query if created_before is None else query.where(ResponseRow.created_at <= created_before)
+    query = query.order_by(ResponseRow.created_at.desc(), ResponseRow.id.desc()).limit(_PART)
+    part = query
+    while True:
+        with database.transaction() as session:
+            rows = session.scalars(part).all()
+        yield from map(_stored, rows)
+        if len(rows) < _PART:
+            return
+        last = rows[-1]
+        older = or_(
+            ResponseRow.created_at < last.created_at,
+            and_(ResponseRow.created_at == last.created_at, ResponseRow.id < last.id),
+        )
+        part = query.where(older)
 
 
 def chain_of(session: Session, project: str, identity: str) -> tuple[StoredResponse, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,4 +91,24 @@ def server(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def client(server: Running) -> Iterator[openai.OpenAI]:
     with server.client() as found:
+        yield found
+
+
+def _member_of_a_new_project(admin: openai.OpenAI, server: Running) -> openai.OpenAI:
+    grant = {"project": f"project-{secrets.token_hex(4)}", "role": "member"}
+    made = admin.post("/tunesmith/keys", body=grant, cast_to=dict[str, Any])
+    return server.client(api_key=made["key"])
+
+
+@pytest.fixture
+def mine(client: openai.OpenAI, server: Running) -> Iterator[openai.OpenAI]:
+    """A client of a project in which nothing is stored yet."""
+    with _member_of_a_new_project(client, server) as found:
+        yield found
+
+
+@pytest.fixture
+def theirs(client: openai.OpenAI, server: Running) -> Iterator[openai.OpenAI]:
+    """A client of another new project."""
+    with _member_of_a_new_project(client, server) as found:
         yield found

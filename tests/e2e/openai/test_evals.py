@@ -11,9 +11,9 @@ from typing import Any
 import openai
 import pytest
 from openai.types.eval_create_response import EvalCreateResponse
-from openai.types.evals import RunRetrieveResponse
 
 from tests.e2e.openai.conftest import Running, start_server
+from tests.e2e.openai.evals import counts, ended
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
 from tunesmith.types.files import FileDetails
@@ -38,7 +38,6 @@ CLOSE = {
     "evaluation_metric": "fuzzy_match",
     "pass_threshold": 0.6,
 }
-ENDS = ("completed", "failed", "canceled")
 TEMPLATE = {"type": "template", "template": [{"role": "user", "content": "Answer: {{item.question}}"}]}
 
 
@@ -59,19 +58,6 @@ def jsonl(*rows: dict[str, Any]) -> Any:
 def completions(*rows: dict[str, Any], **more: Any) -> Any:
     source = {"type": "file_content", "content": list(rows)}
     return {"type": "completions", "source": source, "model": "base", "input_messages": TEMPLATE, **more}
-
-
-def ended(client: openai.OpenAI, eval_id: str, run_id: str, seconds: float = 150) -> RunRetrieveResponse:
-    deadline = time.monotonic() + seconds
-    while (run := client.evals.runs.retrieve(run_id, eval_id=eval_id)).status not in ENDS:
-        assert time.monotonic() < deadline, run
-        time.sleep(0.1)
-    return run
-
-
-def counts(run: Any) -> tuple[int, int, int, int]:
-    found = run.result_counts
-    return found.total, found.passed, found.failed, found.errored
 
 
 def test_an_eval_is_made_listed_changed_and_deleted(client: openai.OpenAI) -> None:
@@ -193,7 +179,15 @@ def test_an_answer_that_fails_is_errored_with_its_reason(client: openai.OpenAI) 
         (jsonl(row("q", "a")), "Row 0 .* has no sample, and a criterion reads"),
         ({"type": "jsonl", "source": {"type": "file_content", "content": []}}, "content"),
         ({"type": "jsonl", "source": {"type": "stored_completions"}}, "type must be file_content or file_id"),
-        ({"type": "responses", "source": {"type": "file_content"}}, "type must be jsonl or completions"),
+        ({"type": "images", "source": {"type": "file_content"}}, "type must be jsonl, completions or responses"),
+        ({"type": "completions", "source": {"type": "responses"}}, "be file_content, file_id or stored_completions"),
+        ({"type": "responses", "source": {"type": "stored_completions"}}, "be file_content, file_id or responses"),
+        ({"type": "responses", "source": {"type": "responses", "reasoning_effort": "low"}}, "leave it out"),
+        ({"type": "responses", "source": {"type": "responses", "limit": 10_001}}, "less than or equal to 10000"),
+        (
+            {**completions(row("q", "a"), sampling_params={"tools": [{"type": "web_search"}]}), "type": "responses"},
+            "should be 'function'",
+        ),
         (completions(row("q", "a"), sampling_params={"temperature": 3}), "temperature"),
         (
             {
@@ -205,7 +199,11 @@ def test_an_answer_that_fails_is_errored_with_its_reason(client: openai.OpenAI) 
             },
             "come before the sample",
         ),
-        ({k: v for k, v in completions(row("q", "a")).items() if k != "model"}, "Missing required parameter"),
+        ({k: v for k, v in completions(row("q", "a")).items() if k != "model"}, "give both to ask the model"),
+        (
+            {**completions(row("q", "a"), sampling_params={"seed": 1}), "model": None, "input_messages": None},
+            "no model is given; leave them out",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_at_once(client: openai.OpenAI, source: Any, message: str) -> None:
@@ -239,7 +237,8 @@ def test_unknown_things_are_not_found(client: openai.OpenAI) -> None:
             [EXACT],
             "pattern is not offered",
         ),
-        ({"type": "logs"}, [EXACT], "data_source_config"),
+        ({"type": "files"}, [EXACT], "type must be custom, logs or stored_completions"),
+        ({"type": "logs", "metadata": {"team": "x" * 513}}, [EXACT], "data_source_config.metadata.team"),
         ({"type": "custom", "item_schema": {}}, [], "testing_criteria"),
         ({"type": "custom", "item_schema": {}}, [{**EXACT, "input": "{{nothing}}"}], "is no placeholder"),
         (

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-
-from tests.e2e.openai.conftest import Running
 
 ASKED: Any = [{"role": "system", "content": "Short."}, {"role": "user", "content": "Where is my card?"}]
 CLOCK: Any = {
@@ -17,25 +13,6 @@ CLOCK: Any = {
     "function": {"name": "clock", "parameters": {"type": "object", "properties": {"zone": {"enum": ["IST", "UTC"]}}}},
 }
 NAMED: Any = {"type": "function", "function": {"name": "clock"}}
-
-
-def project_of_its_own(client: openai.OpenAI, server: Running) -> openai.OpenAI:
-    grant = {"project": f"chats-{secrets.token_hex(4)}", "role": "member"}
-    made = client.post("/tunesmith/keys", body=grant, cast_to=dict[str, Any])
-    return server.client(api_key=made["key"])
-
-
-@pytest.fixture
-def mine(client: openai.OpenAI, server: Running) -> Iterator[openai.OpenAI]:
-    """A client of a project in which nothing is stored yet."""
-    with project_of_its_own(client, server) as found:
-        yield found
-
-
-@pytest.fixture
-def theirs(client: openai.OpenAI, server: Running) -> Iterator[openai.OpenAI]:
-    with project_of_its_own(client, server) as found:
-        yield found
 
 
 def ask(client: openai.OpenAI, **options: Any) -> Any:

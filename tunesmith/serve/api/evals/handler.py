@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.grade.placeholders import check
+from tunesmith.serve.api.evals.data_sources import AskingSource, DataSource, KeptChats, KeptResponses, Template
 from tunesmith.serve.api.evals.item_schema import ItemSchema
-from tunesmith.serve.api.evals.protocol import CompletionsSource, EvalCreate, EvalUpdate, RunCreate
-from tunesmith.serve.api.evals.sources import checked_rows
+from tunesmith.serve.api.evals.kept_rows import picked
+from tunesmith.serve.api.evals.protocol import CustomConfig, EvalCreate, EvalUpdate, KeptConfig, RunCreate
+from tunesmith.serve.api.evals.sources import checked_rows, rows_of
 from tunesmith.serve.caller import Caller
 from tunesmith.serve.failures import invalid
 from tunesmith.serve.graders import as_grader
@@ -33,6 +35,12 @@ _SAMPLE_SCHEMA: Mapping[str, Any] = {
     "required": ["output_text"],
 }  # fmt: skip
 
+_KEPT_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"item": {"type": "object"}, "sample": {"type": "object"}},
+    "required": ["item", "sample"],
+}
+
 
 def store_of(service: Service) -> EvalStore:
     """The evals of the platform."""
@@ -41,8 +49,7 @@ def store_of(service: Service) -> EvalStore:
 
 def create_eval(service: Service, caller: Caller, request: EvalCreate) -> Eval:
     """Raises ApiError 400 for a schema or a criterion that cannot be used."""
-    config = request.data_source_config
-    ItemSchema(config.item_schema)
+    config = _config(request.data_source_config)
     criteria = []
     for index, criterion in enumerate(request.testing_criteria):
         as_grader(criterion, f"testing_criteria[{index}]")
@@ -56,10 +63,7 @@ def create_eval(service: Service, caller: Caller, request: EvalCreate) -> Eval:
         updated_at=now,
         name=request.name or identity,
         metadata=request.metadata,
-        data_source_config={
-            "type": "custom",
-            "schema": _whole_schema(config.item_schema, config.include_sample_schema),
-        },
+        data_source_config=config,
         testing_criteria=tuple(criteria),
     )
     store_of(service).add(made)
@@ -76,13 +80,17 @@ def create_run(service: Service, caller: Caller, eval_id: str, request: RunCreat
     """Raises ApiError 404 for an unknown model or file, 400 for rows that do not fit the eval."""
     found = store_of(service).get(caller.project, eval_id)
     source = request.data_source
-    if isinstance(source, CompletionsSource):
-        service.catalogue.find(source.model, caller.project)
+    asked = source.model if isinstance(source, AskingSource) else None
+    if isinstance(source, AskingSource) and asked is not None:
+        service.catalogue.find(asked, caller.project)
         _check_templates(source)
+    picks = _picks(service, caller, found, source)
     specs = json.dumps([criterion["spec"] for criterion in found.testing_criteria])
     schema = ItemSchema(found.data_source_config["schema"]["properties"]["item"])
-    needs_sample = bool(_READS_SAMPLE.search(specs))
-    total = checked_rows(source, service.platform.files, caller.project, schema, needs_sample)
+    needs_sample = asked is None and bool(_READS_SAMPLE.search(specs))
+    rows = rows_of(source, service.platform, caller.project, picks)
+    of_kept = bool(picks) and found.data_source_config["type"] != "custom"  # which fit whatever they are
+    total = len(picks) if of_kept else checked_rows(rows, schema, needs_sample=needs_sample)
     identity = f"evalrun_{secrets.token_hex(12)}"
     run = EvalRun(
         id=identity,
@@ -92,12 +100,12 @@ def create_run(service: Service, caller: Caller, eval_id: str, request: RunCreat
         created_at=int(time.time()),
         name=request.name or identity,
         metadata=request.metadata,
-        model=source.model if isinstance(source, CompletionsSource) else "",
-        data_source=source.model_dump(mode="json", exclude_none=True),
+        model=asked or "",
+        data_source=source.model_dump(mode="json", by_alias=True, exclude_none=True),
         counts=Counts(total=total),
         criteria={str(criterion["id"]): Counts(total=total) for criterion in found.testing_criteria},
     )
-    store_of(service).add_run(run)
+    store_of(service).add_run(run, picks)
     return run
 
 
@@ -109,13 +117,29 @@ def cancel_run(service: Service, caller: Caller, eval_id: str, identity: str) ->
     return run
 
 
+def _config(given: CustomConfig | KeptConfig) -> dict[str, Any]:
+    """What an eval's rows look like, as the API shows it."""
+    if isinstance(given, KeptConfig):
+        return {"type": given.type, "metadata": given.metadata or {}, "schema": _KEPT_SCHEMA}
+    ItemSchema(given.item_schema)
+    return {"type": "custom", "schema": _whole_schema(given.item_schema, given.include_sample_schema)}
+
+
 def _whole_schema(item: dict[str, Any], with_sample: bool | None) -> dict[str, Any]:
     properties = {"item": item} | ({"sample": dict(_SAMPLE_SCHEMA)} if with_sample else {})
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _check_templates(source: CompletionsSource) -> None:
-    if source.input_messages.type != "template":
+def _picks(service: Service, caller: Caller, found: Eval, source: DataSource) -> tuple[str, ...]:
+    """Ids of the stored answers that the run is of, where it is of such."""
+    if not isinstance(source.source, KeptChats | KeptResponses):
+        return ()
+    metadata = found.data_source_config.get("metadata") or {}
+    return picked(service.platform.database, caller.project, source.source, metadata)
+
+
+def _check_templates(source: AskingSource) -> None:
+    if not isinstance(source.input_messages, Template):
         return
     for index, message in enumerate(source.input_messages.template):
         parts = message.content if isinstance(message.content, list) else [message.content]

@@ -4,41 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag
+from pydantic import Field, JsonValue, Tag
 
 from tunesmith.serve.api.evals.criteria import Criterion
+from tunesmith.serve.api.evals.data_sources import DataSource, one_of
 from tunesmith.serve.body import Body
-from tunesmith.serve.graders import ModelInput
 from tunesmith.serve.metadata import Metadata
 from tunesmith.store.windows import Window
 from tunesmith.types.base import Value
 from tunesmith.types.evals import ItemStatus, ModelUsage, RunError, RunStatus
 
 __all__ = [
-    "CompletionsSource",
     "CriterionCounts",
     "CustomConfig",
-    "DataSource",
     "EvalCreate",
     "EvalDeleted",
     "EvalObject",
     "EvalUpdate",
     "EvalsQuery",
-    "FileContent",
-    "FileId",
-    "GivenSample",
     "ItemObject",
-    "ItemReference",
     "ItemsQuery",
-    "JsonlSource",
+    "KeptConfig",
     "ResultCounts",
     "RunCreate",
     "RunDeleted",
     "RunObject",
     "RunsQuery",
-    "SamplingParams",
-    "SourceRow",
-    "Template",
     "UsageOfModel",
 ]
 
@@ -84,10 +75,28 @@ class CustomConfig(Value):
     include_sample_schema: bool | None = None
 
 
+class KeptConfig(Value):
+    """What was asked and answered here, and kept: stored chat completions and responses that have this metadata.
+
+    `stored_completions` is the older name of `logs`.
+    """
+
+    type: Literal["logs", "stored_completions"]
+    metadata: Metadata | None = None
+
+
+Config = Annotated[
+    Annotated[CustomConfig, Tag("custom:source")]
+    | Annotated[KeptConfig, Tag("logs:source")]
+    | Annotated[KeptConfig, Tag("stored_completions:source")],
+    one_of("custom, logs or stored_completions"),
+]
+
+
 class EvalCreate(Body):
     """A new eval."""
 
-    data_source_config: CustomConfig
+    data_source_config: Config
     testing_criteria: list[Criterion] = Field(min_length=1, max_length=64)
     name: Name | None = None
     metadata: Metadata | None = None
@@ -118,102 +127,6 @@ class EvalDeleted(Value):
     object: Literal["eval.deleted"] = "eval.deleted"
     deleted: Literal[True] = True
     eval_id: str
-
-
-class GivenSample(Value, extra="allow"):
-    """What was said to a row; other fields than these are kept with it and not looked at."""
-
-    output_text: str | None = None
-    output_tools: list[dict[str, JsonValue]] | None = None
-
-
-class SourceRow(Value):
-    """A row, and what was said to it where that is known."""
-
-    item: dict[str, JsonValue]
-    sample: GivenSample | None = None
-
-
-class FileContent(Value):
-    """Rows in the request itself."""
-
-    type: Literal["file_content"]
-    content: list[SourceRow] = Field(min_length=1)
-
-
-class FileId(Value):
-    """Rows in an uploaded file, one JSON object `{"item": …, "sample": …}` a line."""
-
-    type: Literal["file_id"]
-    id: str
-
-
-def _kind(given: Any) -> str | None:
-    kind = given.get("type") if isinstance(given, dict) else getattr(given, "type", None)
-    return f"{kind}:source" if isinstance(kind, str) else None
-
-
-Source = Annotated[
-    Annotated[FileContent, Tag("file_content:source")] | Annotated[FileId, Tag("file_id:source")],
-    Discriminator(
-        _kind,
-        custom_error_type="source_type",
-        custom_error_message="type must be file_content or file_id (no others are offered)",
-    ),
-]
-
-
-class Template(Value):
-    """Messages with `{{item.…}}` in them."""
-
-    type: Literal["template"]
-    template: list[ModelInput] = Field(min_length=1)
-
-
-class ItemReference(Value):
-    """Messages that the row itself has, such as `item.input_trajectory`."""
-
-    type: Literal["item_reference"]
-    item_reference: str = Field(pattern=r"^item(\.[^\s.\[\]{}]+|\[\d+\])+$")
-
-
-class SamplingParams(Value):
-    """How the tested model answers; what is not given is left to the model's own way."""
-
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0.0, le=2.0)
-    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
-    seed: int | None = None
-    reasoning_effort: str | None = None
-    response_format: dict[str, JsonValue] | None = None
-    tools: list[dict[str, JsonValue]] | None = None
-
-
-class JsonlSource(Value):
-    """Rows with their answers."""
-
-    type: Literal["jsonl"]
-    source: Source
-
-
-class CompletionsSource(Value):
-    """Rows that a model answers."""
-
-    type: Literal["completions"]
-    source: Source
-    model: str
-    input_messages: Annotated[Template | ItemReference, Field(discriminator="type")]
-    sampling_params: SamplingParams | None = None
-
-
-DataSource = Annotated[
-    Annotated[JsonlSource, Tag("jsonl:source")] | Annotated[CompletionsSource, Tag("completions:source")],
-    Discriminator(
-        _kind,
-        custom_error_type="source_type",
-        custom_error_message="type must be jsonl or completions (no others are offered)",
-    ),
-]
 
 
 class RunCreate(Body):

@@ -18,9 +18,10 @@ from pydantic import TypeAdapter
 from tunesmith.errors import DatabaseError, TunesmithError
 from tunesmith.grade.grader import Answered
 from tunesmith.grade.judge import Judge
-from tunesmith.serve.api.evals.answers import Said, asked, given
+from tunesmith.serve.api.evals.answers import Said
+from tunesmith.serve.api.evals.asking import answer_to
 from tunesmith.serve.api.evals.criteria import Judged, judged
-from tunesmith.serve.api.evals.protocol import CompletionsSource, DataSource, SourceRow
+from tunesmith.serve.api.evals.data_sources import DataSource, SourceRow
 from tunesmith.serve.api.evals.sources import rows_of
 from tunesmith.serve.caller import Caller
 from tunesmith.serve.failures import as_api_error
@@ -75,7 +76,7 @@ class EvalRunner:
 
     def __init__(self, app: FastAPI, service: Service, work: EvalWork) -> None:
         self._app = app
-        self._files = service.platform.files
+        self._platform = service.platform
         self._evals = EvalStore(service.platform.database)
         self._work = work
 
@@ -126,7 +127,8 @@ class EvalRunner:
         done = await asyncio.to_thread(self._work.places, run)
         source = _SOURCE.validate_python(run.data_source)
         caller = Caller(project=run.project, key=run.key)
-        rows = enumerate(rows_of(source, self._files, run.project))
+        picks = await asyncio.to_thread(self._work.picks, run)
+        rows = enumerate(rows_of(source, self._platform, run.project, picks))
         left = ((place, row) for place, row in rows if place not in done)
         async with client_of(self._app, caller) as client, judge_of(self._app, caller) as judge:
             tools = _Tools(source, judged(found.testing_criteria), client, judge)
@@ -142,11 +144,7 @@ def _take(rows: Iterator[Row]) -> list[Row]:
 
 async def _items(run: EvalRun, batch: Sequence[Row], tools: _Tools) -> list[EvalItem]:
     """The tested rows of a batch: all answers first, then one criterion after the other over all of them."""
-    source = tools.source
-    if isinstance(source, CompletionsSource):
-        said = await asyncio.gather(*(asked(tools.client, source, row) for _, row in batch))
-    else:
-        said = [given(row) for _, row in batch]
+    said = await asyncio.gather(*(answer_to(tools.client, tools.source, row) for _, row in batch))
     answered = [
         Answered(one.sample, dict(row.item))
         for one, (_, row) in zip(said, batch, strict=True)

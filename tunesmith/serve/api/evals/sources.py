@@ -3,46 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
 from tunesmith.errors import NotFound
-from tunesmith.grade.placeholders import Unresolved, fill
+from tunesmith.grade.placeholders import Unresolved, fill, value_of
+from tunesmith.serve.api.evals.data_sources import (
+    CompletionsSource,
+    DataSource,
+    FileContent,
+    FileId,
+    ResponsesSource,
+    SourceRow,
+    Template,
+)
 from tunesmith.serve.api.evals.item_schema import ItemSchema
-from tunesmith.serve.api.evals.protocol import CompletionsSource, DataSource, FileContent, SourceRow
+from tunesmith.serve.api.evals.kept_rows import kept_rows
 from tunesmith.serve.failures import ApiError, invalid
+from tunesmith.serve.platform import Platform
 from tunesmith.store.files import FileStore
 
-__all__ = ["checked_rows", "messages_of", "rows_of"]
+__all__ = ["checked_rows", "input_of", "messages_of", "rows_of"]
 
 _LONGEST_LINE = 4 << 20
 
 
-def rows_of(source: DataSource, files: FileStore, project: str) -> Iterator[SourceRow]:
-    """The rows in order. Raises ApiError 404 when the file is not there, 400 for a line that is no row."""
+def rows_of(source: DataSource, platform: Platform, project: str, picks: tuple[str, ...]) -> Iterator[SourceRow]:
+    """The rows in order; `picks` are the stored answers that the run was made for.
+
+    Raises ApiError 404 when the file is not there, 400 for a line that is no row.
+    """
     if isinstance(source.source, FileContent):
         yield from source.source.content
-        return
-    try:
-        stream = files.open(files.get(project, source.source.id))
-    except NotFound as error:
-        raise ApiError(404, error.message, param="data_source.source.id", code="not_found") from None
-    with stream:
-        number = 0
-        while line := stream.readline(_LONGEST_LINE + 1):
-            number += 1
-            if line.strip():
-                yield _row(line, number)
+    elif isinstance(source.source, FileId):
+        yield from _lines(source.source, platform.files, project)
+    else:
+        yield from kept_rows(platform.database, project, source.source, picks)
 
 
-def checked_rows(source: DataSource, files: FileStore, project: str, schema: ItemSchema, needs_sample: bool) -> int:
+def checked_rows(rows: Iterable[SourceRow], schema: ItemSchema, *, needs_sample: bool) -> int:
     """How many rows there are. Raises ApiError 400 that names the first row that does not fit the eval."""
     count = 0
-    for row in rows_of(source, files, project):
+    for row in rows:
         fault = schema.fault(row.item)
-        if fault is None and needs_sample and row.sample is None and not isinstance(source, CompletionsSource):
+        if fault is None and needs_sample and row.sample is None:
             fault = "it has no sample, and a criterion reads {{sample.…}}"
         if fault is not None:
             raise invalid(f"Row {count} of the data source does not fit the eval: {fault}.", "data_source.source")
@@ -55,8 +61,30 @@ def checked_rows(source: DataSource, files: FileStore, project: str, schema: Ite
 def messages_of(source: CompletionsSource, item: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages that the model is asked with for one row. Raises Unresolved for what the row does not have."""
     asked = source.input_messages
-    if asked.type == "item_reference":
-        return _list_in(fill(f"{{{{{asked.item_reference}}}}}", {}, item), asked.item_reference)
+    if isinstance(asked, Template):
+        return _filled(asked, item)
+    assert asked is not None
+    found = value_of(asked.item_reference, {}, item)
+    if isinstance(found, str):
+        found = _read(found)
+    if not isinstance(found, list):
+        raise Unresolved(f"{asked.item_reference} is no list of messages")
+    return found
+
+
+def input_of(source: ResponsesSource, item: dict[str, Any]) -> str | list[dict[str, Any]]:
+    """The input of the response that is asked for: items, or a text. Raises Unresolved as `messages_of` does."""
+    asked = source.input_messages
+    if isinstance(asked, Template):
+        return _filled(asked, item)
+    assert asked is not None
+    found = value_of(asked.item_reference, {}, item)
+    if not isinstance(found, list | str):
+        raise Unresolved(f"{asked.item_reference} is no text and no list of items")
+    return found
+
+
+def _filled(asked: Template, item: dict[str, Any]) -> list[dict[str, Any]]:
     messages = []
     for message in asked.template:
         parts = message.content if isinstance(message.content, list) else [message.content]
@@ -65,14 +93,24 @@ def messages_of(source: CompletionsSource, item: dict[str, Any]) -> list[dict[st
     return messages
 
 
-def _list_in(text: str, reference: str) -> list[dict[str, Any]]:
+def _read(text: str) -> Any:
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, list):
-        raise Unresolved(f"{reference} is no list of messages")
-    return found
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _lines(source: FileId, files: FileStore, project: str) -> Iterator[SourceRow]:
+    try:
+        stream = files.open(files.get(project, source.id))
+    except NotFound as error:
+        raise ApiError(404, error.message, param="data_source.source.id", code="not_found") from None
+    with stream:
+        number = 0
+        while line := stream.readline(_LONGEST_LINE + 1):
+            number += 1
+            if line.strip():
+                yield _row(line, number)
 
 
 def _row(line: bytes, number: int) -> SourceRow:

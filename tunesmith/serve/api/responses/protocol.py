@@ -158,6 +158,8 @@ class ResponseRequest(InputTokensRequest):
     store: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    # Chat completions have it, OpenAI's responses do not; an eval that asks for responses may give it.
+    seed: int | None = None
     # Of OpenAI's platform; nothing here depends on them.
     user: str | None = None
     safety_identifier: str | None = None
@@ -192,5 +194,6 @@ class ResponseRequest(InputTokensRequest):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "top_logprobs": self.top_logprobs or 0,
+            "seed": self.seed,
         }
         return super().as_ask(messages).model_copy(update=asked)
