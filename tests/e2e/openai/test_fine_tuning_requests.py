@@ -77,6 +77,31 @@ def test_graders_and_purposes_are_checked_at_once(client: openai.OpenAI, file: s
         client.fine_tuning.jobs.create(model="base", training_file=other)
 
 
+def test_only_administrators_name_servers_and_folders_to_the_worker(client: openai.OpenAI, file: str) -> None:
+    """The worker would send the content of any variable of its environment to any address."""
+    made: Any = client.post("/tunesmith/keys", body={"name": "m", "role": "member"}, cast_to=object)
+    member = client.with_options(api_key=made["key"])
+    question = {"model": "m", "input": [{"role": "user", "content": "x"}], "base_url": "http://127.0.0.1:9/v1"}
+    outside = {**question, "type": "score_model", "name": "s", "api_key_env": "HOME"}
+    similar = {"type": "text_similarity", "name": "t", "input": "x", "reference": "y", "evaluation_metric": "cosine"}
+    embedded = {**similar, "embedding_model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    folder = {"type": "reward_model", "name": "r", "adapter": "/adapter"}
+    inside = {"type": "string_check", "name": "c", "input": "x", "reference": "y", "operation": "eq"}
+    hidden = {"type": "multi", "name": "h", "graders": {"c": inside, "s": outside}, "calculate_output": "c + s"}
+    uploaded = upload(member, chat_rows(4))
+
+    def begin(who: openai.OpenAI, rows: str, grader: dict[str, Any]) -> str:
+        method: Any = {"type": "reinforcement", "reinforcement": {"grader": grader}}
+        return who.fine_tuning.jobs.create(model="base", training_file=rows, method=method).id
+
+    for grader in (outside, embedded, folder, hidden):
+        with pytest.raises(openai.PermissionDeniedError, match="needs a key with the role admin"):
+            begin(member, uploaded, grader)
+    allowed = {"type": "multi", "name": "h", "graders": {"c": inside}, "calculate_output": "c"}
+    assert begin(member, uploaded, allowed)
+    assert begin(client, file, outside)
+
+
 def test_lists_go_page_by_page_and_filter_by_metadata(client: openai.OpenAI, file: str) -> None:
     made = [
         client.fine_tuning.jobs.create(model="base", training_file=file, metadata={"team": team, "page": "yes"}).id

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.errors import NotFound, TunesmithError
 from tunesmith.grade.grader import load_grader
+from tunesmith.grade.graders.multi import Multi
 from tunesmith.jobs.folder import JobFolder
 from tunesmith.jobs.models import short_name
 from tunesmith.serve.api.fine_tuning_jobs.objects import checkpoint_object, event_object, job_object
@@ -26,6 +27,7 @@ from tunesmith.types.jobs import Integration, Job, JobRequest, JobStatus, Method
 __all__ = ["Jobs", "Listing"]
 
 _MEASURED_JOBS = 5
+_CONTAINED = ("string_check", "text_similarity", "python", "json_schema")
 
 
 class Listing(NamedTuple):
@@ -47,11 +49,13 @@ class Jobs:
         """A new job, or the one that the same request made before (see `Retry`).
 
         Raises ApiError: an unknown model or file, a model that cannot be tuned further, a file of another purpose, a
-        grader that cannot work.
+        grader that cannot work or that the caller may not use.
         """
         project = caller.project
         start = start_of(body.model, project, self._service.catalogue)
         method = _method(body)
+        if method.grader is not None and caller.role != "admin" and not _is_contained(method.grader):
+            raise _not_for(caller)
         identity = self._store.new_identity()
         folder = JobFolder(self._service.platform.settings.home, identity)
         try:
@@ -215,6 +219,26 @@ def _require_grader(grader: dict[str, Any]) -> None:
     if judges:
         asked = ", ".join(judges)
         raise invalid(f"The grader asks the model {asked}; say where it is served: base_url.", param)
+
+
+def _is_contained(spec: Mapping[str, Any]) -> bool:
+    """Whether the grader asks no server and reads no folder that the request names. The worker that carries the job out
+    can reach more than the caller, and reads a judge's key from a variable of its own environment.
+    """
+    grader = load_grader(spec)
+    if isinstance(grader, Multi):
+        return all(map(_is_contained, grader.graders.values()))
+    return spec.get("type", spec.get("name")) in _CONTAINED and getattr(grader, "base_url", None) is None
+
+
+def _not_for(caller: Caller) -> ApiError:
+    return ApiError(
+        403,
+        "A grader that names a server (base_url) or a folder needs a key with the role admin; this key's role is "
+        f"{caller.role}. Without one there are: {', '.join(_CONTAINED)}, multi.",
+        param="method.reinforcement.grader",
+        code="insufficient_permissions",
+    )
 
 
 def _integration(given: dict[str, Any]) -> Integration:
