@@ -20,6 +20,7 @@ from tunesmith.models.weights import BaseFiles, load_base, resolve_base
 from tunesmith.parity import Subject, certify
 from tunesmith.progress import Silent
 from tunesmith.release.registry import open_registry
+from tunesmith.serve import shelf
 from tunesmith.serve.shelf import AdapterShelf
 from tunesmith.settings import Settings
 from tunesmith.store.values import read_value
@@ -164,6 +165,43 @@ def test_a_server_that_differs_refuses_the_adapter(tiny: Path, tmp_path: Path, m
     wrong_scaling(monkeypatch)
     with pytest.raises(ModelError, match=r"sorter@v1 is not served here: The server \(float32\) does not compute"):
         on_a_shelf(tiny, release)
+
+
+def test_a_client_that_leaves_during_the_proof_does_not_make_it_pass(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = released(*certified(tiny, tmp_path), tmp_path / "home")
+    wrong_scaling(monkeypatch)
+    really = shelf.require_parity
+
+    async def run() -> None:
+        proving, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly(*arguments: Any) -> None:
+            proving.set()
+            await go_on.wait()
+            await really(*arguments)
+
+        monkeypatch.setattr(shelf, "require_parity", slowly)
+        engine = Embedded(precision="float32").start(tiny)
+        shared = AdapterShelf(engine, 2)
+
+        async def ask() -> None:
+            async with shared.use(release):
+                pass
+
+        try:
+            leaving = asyncio.create_task(ask())
+            await proving.wait()
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            go_on.set()
+            with pytest.raises(ModelError, match="sorter@v1 is not served here"):
+                await ask()
+        finally:
+            await engine.close()
+
+    asyncio.run(run())
 
 
 def test_an_engine_without_weights_is_not_held_against_numbers(tiny: Path, tmp_path: Path) -> None:

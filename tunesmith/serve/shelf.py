@@ -48,6 +48,8 @@ class AdapterShelf:
                 if digest not in self._engine.adapters():
                     await self._make_room()
                     await self._engine.load_adapter(digest, Path(release.adapter_path))
+                    self._users.setdefault(digest, 0)  # whatever becomes of this request, it can make room again
+                if digest not in self._proved:  # also when a client left while it was being proved
                     await self._prove(release)
                 held.enter_context(self._engine.hold(digest))
                 self._users[digest] = self._users.pop(digest, 0) + 1
@@ -57,7 +59,7 @@ class AdapterShelf:
                 self._users[digest] -= 1
 
     async def _prove(self, release: Release) -> None:
-        """Hold the engine against the release's parity certificate when it first loads the adapter.
+        """Hold the engine against the release's parity certificate before the adapter first answers.
 
         A release that was registered without one (made elsewhere, or before there were any) has nothing to be held
         against.
@@ -65,17 +67,16 @@ class AdapterShelf:
         digest = release.adapter_digest
         place = Path(release.adapter_path).parent / PARITY_FILE
         certificate = await asyncio.to_thread(read_value, place, ParityCertificate)
-        if digest in self._proved or certificate is None:
-            return
-        try:
-            await require_parity(certificate, self._engine)
-        except ModelError as error:
-            await self._engine.unload_adapter(digest)
-            raise ModelError(
-                f"{release.reference} is not served here: {error.message}",
-                hint="Serve the base it was tuned on, with the backend embedded or in its precision "
-                f"({certificate.precision}); {PARITY_FILE} beside its adapter has the numbers.",
-            ) from error
+        if certificate is not None:
+            try:
+                await require_parity(certificate, self._engine)
+            except ModelError as error:
+                await self._engine.unload_adapter(digest)
+                raise ModelError(
+                    f"{release.reference} is not served here: {error.message}",
+                    hint="Serve the base it was tuned on, with the backend embedded or in its precision "
+                    f"({certificate.precision}); {PARITY_FILE} beside its adapter has the numbers.",
+                ) from error
         self._proved.add(digest)
 
     async def _make_room(self) -> None:
