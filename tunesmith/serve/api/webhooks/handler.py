@@ -84,8 +84,8 @@ async def test(endpoint: WebhookEndpoint, kind: EventType) -> TestResult:
     body = {"id": event, "object": "event", "created_at": int(time.time()), "type": kind, "data": data}
     try:
         async with httpx.AsyncClient(timeout=_TEST_SECONDS, follow_redirects=False) as client:
-            status = await send(endpoint, event, json.dumps(body), client)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+            status = await send(endpoint, event, json.dumps(body), client, _TEST_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise invalid(f"Nobody answered at {endpoint.url}: {type(error).__name__}.", "url") from None
     return TestResult(webhook_endpoint_id=endpoint.id, event_type=kind, status_code=status)
 

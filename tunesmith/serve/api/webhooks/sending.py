@@ -40,8 +40,14 @@ async def sending_events(service: Service) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def send(endpoint: WebhookEndpoint, event: str, body: str, client: httpx.AsyncClient) -> int:
-    """The status that the endpoint answers with; a redirection is not followed. Raises httpx.HTTPError."""
+async def send(
+    endpoint: WebhookEndpoint, event: str, body: str, client: httpx.AsyncClient, seconds: float = TIMEOUT_SECONDS
+) -> int:
+    """The status that the endpoint answers with; a redirection is not followed.
+
+    Raises httpx.HTTPError; TimeoutError when it has not answered in time, however it drips: the client's own limit is
+    for each of its bytes, and others wait for this one's end.
+    """
     timestamp = str(int(time.time()))
     headers = {
         "content-type": "application/json",
@@ -50,7 +56,10 @@ async def send(endpoint: WebhookEndpoint, event: str, body: str, client: httpx.A
         "webhook-timestamp": timestamp,
         "webhook-signature": _signatures(endpoint, f"{event}.{timestamp}.{body}"),
     }
-    async with client.stream("POST", endpoint.url, content=body.encode(), headers=headers) as response:
+    async with (
+        asyncio.timeout(seconds),
+        client.stream("POST", endpoint.url, content=body.encode(), headers=headers) as response,
+    ):
         return response.status_code
 
 
@@ -72,7 +81,7 @@ async def _deliver(store: WebhookStore, delivery: Delivery, client: httpx.AsyncC
     try:
         status = await send(delivery.endpoint, delivery.event, delivery.body, client)
         delivered, reason = 200 <= status < 300, f"status {status}"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         delivered, reason = False, type(error).__name__
     if not delivered:
         identity = delivery.endpoint.id
