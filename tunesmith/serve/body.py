@@ -1,4 +1,4 @@
-"""The base of request bodies: JSON whose strings are text."""
+"""The base of request bodies: JSON whose strings are text and whose numbers are numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ __all__ = ["Body"]
 
 
 class Body(Value):
-    """A request body. JSON can escape half of a surrogate pair, which is no character, so nothing could store it."""
+    """A request body. JSON can escape half of a surrogate pair, which is no character, so nothing could store it; and
+    Python reads NaN and 1e999, which nothing could answer.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -21,7 +23,9 @@ class Body(Value):
         if not isinstance(body, dict):
             return body  # refused as such by the model itself
         try:
-            json.dumps(body, ensure_ascii=False).encode()
+            json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         except UnicodeEncodeError as error:
             raise ValueError("its strings must be valid Unicode, and one has a lone surrogate") from error
+        except ValueError as error:
+            raise ValueError("its numbers must be finite") from error
         return body

@@ -277,3 +277,31 @@ def _url_in(log: Path) -> str:
                 return word
         time.sleep(0.1)
     raise AssertionError(log.read_text())
+
+
+HALF = "\ud800"
+ENDLESS = {"type": "function", "name": "f", "parameters": {"type": "object", "default": float("inf")}}
+NO_TEXT: dict[str, tuple[str, dict[str, Any]]] = {
+    "completion": ("/completions", {"model": HALF, "prompt": "x"}),
+    "prompt": ("/completions", {"model": "base", "prompt": HALF}),
+    "embedding": ("/embeddings", {"model": HALF, "input": "x"}),
+    "response": ("/responses", {"model": HALF, "input": "x"}),
+    "input": ("/responses", {"model": "base", "input": HALF}),
+    "metadata": ("/responses", {"model": "base", "input": "x", "metadata": {"k": HALF}}),
+    "tool": ("/responses", {"model": "base", "input": "x", "tools": [ENDLESS]}),
+    "previous": ("/responses", {"model": "base", "input": "x", "previous_response_id": HALF}),
+    "job": ("/fine_tuning/jobs", {"model": HALF, "training_file": "file-1"}),
+    "job's file": ("/fine_tuning/jobs", {"model": "base", "training_file": HALF}),
+    "batch": ("/batches", {"input_file_id": HALF, "endpoint": "/v1/embeddings", "completion_window": "24h"}),
+    "moderation": ("/moderations", {"input": "x", "model": HALF}),
+    "upload": ("/uploads", {"bytes": 1, "filename": "a", "mime_type": HALF, "purpose": "batch"}),
+    "key": ("/tunesmith/keys", {"name": HALF}),
+}
+
+
+@pytest.mark.parametrize("name", NO_TEXT)
+def test_what_is_no_text_and_no_number_is_refused(web: httpx.Client, name: str) -> None:
+    path, body = NO_TEXT[name]
+    answer = web.post(path, content=json.dumps(body), headers=JSON)
+    assert answer.status_code == 400, answer.text[:300]
+    assert in_envelope(answer)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from tunesmith.serve.api.files.protocol import ExpiresAfter, storable
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 from tunesmith.types.batches import Batch, BatchEndpoint, BatchProblem, BatchState, Counts
 
@@ -16,7 +17,7 @@ Key = Annotated[str, Field(max_length=64), AfterValidator(storable)]
 Text = Annotated[str, Field(max_length=512), AfterValidator(storable)]
 
 
-class CreateBatch(Value):
+class CreateBatch(Body):
     """The file of requests, where they go, and how long the files of answers are kept."""
 
     input_file_id: str

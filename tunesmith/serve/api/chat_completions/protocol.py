@@ -6,15 +6,15 @@ change it here (`user`, `service_tier`, ...) are accepted. An explicit null mean
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from tunesmith.serve.answering.ask import Ask, ToolChoice
 from tunesmith.serve.api.chat_completions.messages import RequestMessage
 from tunesmith.serve.api.chat_completions.tools import Choice, FunctionTool, ResponseFormat, choice_of
+from tunesmith.serve.body import Body
 from tunesmith.serve.metadata import Metadata
 from tunesmith.types.base import Value
 
@@ -45,7 +45,7 @@ class StreamOptions(Value):
     include_obfuscation: bool | None = None
 
 
-class ChatRequest(Value):
+class ChatRequest(Body):
     """A chat request. `max_completion_tokens` wins over its older name `max_tokens`."""
 
     model: str
@@ -87,18 +87,6 @@ class ChatRequest(Value):
     function_call: Any = None
     modalities: Any = None
     audio: Any = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_text(cls, body: Any) -> Any:
-        """JSON can escape half of a surrogate pair, which is no character and no tokenizer takes."""
-        if not isinstance(body, dict):
-            return body  # refused as such by the model itself
-        try:
-            json.dumps(body, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("its strings must be valid Unicode, and one has a lone surrogate") from error
-        return body
 
     @field_validator(*_INERT)
     @classmethod

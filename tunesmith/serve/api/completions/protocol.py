@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tunesmith.serve.answering.ask import Ask, Fields
 from tunesmith.serve.api.chat_completions.objects import Usage
 from tunesmith.serve.api.chat_completions.protocol import StreamOptions
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 
 __all__ = [
@@ -27,7 +28,7 @@ Ids = Annotated[list[int], Field(min_length=1)]
 _DEFAULT_LENGTH = 16
 
 
-class CompletionRequest(Value):
+class CompletionRequest(Body):
     """A text, several, or their token ids, to be continued. `best_of` answers are made and the `n` likeliest given."""
 
     model: str

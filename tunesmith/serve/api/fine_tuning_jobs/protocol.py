@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 from tunesmith.types.jobs import JobError, JobStatus
 
@@ -110,7 +111,7 @@ class IntegrationBody(Value):
     wandb: Wandb
 
 
-class CreateJob(Value):
+class CreateJob(Body):
     """A job to be made. `priority` (the highest first) and `labels` (what its worker must have) are Tunesmith's own."""
 
     model: str

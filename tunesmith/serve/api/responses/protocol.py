@@ -16,6 +16,7 @@ from tunesmith.serve.answering.ask import Ask, Fields, Function, ToolChoice
 from tunesmith.serve.api.chat_completions.protocol import StreamOptions
 from tunesmith.serve.api.chat_completions.tools import JsonObjectForm, TextForm
 from tunesmith.serve.api.responses.items import InputItem
+from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Message
 
@@ -85,7 +86,7 @@ class TextConfig(Value):
     verbosity: str | None = None
 
 
-class InputTokensRequest(Value):
+class InputTokensRequest(Body):
     """What makes the prompt of a response."""
 
     model: str
