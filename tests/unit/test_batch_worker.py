@@ -18,12 +18,12 @@ from fastapi.responses import JSONResponse
 
 from tunesmith.errors import NotFound
 from tunesmith.serve import failures
-from tunesmith.serve.api.batches.worker import Pace, working
+from tunesmith.serve.api.batches.worker import Pace, work_on, working
 from tunesmith.serve.caller import Asking
 from tunesmith.serve.platform import Platform, open_platform
 from tunesmith.settings import Settings
 from tunesmith.store.webhooks import WebhookStore
-from tunesmith.types.batches import Batch
+from tunesmith.types.batches import Batch, BatchResult
 from tunesmith.types.files import FileDetails
 from tunesmith.types.webhooks import WebhookEndpoint
 
@@ -258,6 +258,56 @@ def test_a_file_that_is_gone_fails_the_batch(platform: Platform) -> None:
     asyncio.run(run())
     done = platform.batches.get("ours", "batch_1")
     assert (done.status, [problem.code for problem in done.problems]) == ("failed", ["file_not_found"])
+
+
+def test_answers_outlive_the_file_of_their_requests(platform: Platform) -> None:
+    async def run() -> None:
+        first = Endpoint()
+        batch = begin(platform, ["a", "b", "c", "d"])
+        first.closes_after = 1
+        async with work(platform, first, QUICK._replace(requests=1)):
+            await until(lambda: platform.batches.get("ours", "batch_1").counts.completed == 1)
+        platform.files.delete("ours", batch.input_file_id)
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, [problem.code for problem in done.problems]) == ("failed", ["file_not_found"])
+    assert [line["custom_id"] for line in output(platform, done.output_file_id)] == ["1"]
+
+
+def test_a_batch_whose_answers_are_all_there_needs_its_requests_no_more(platform: Platform) -> None:
+    async def run() -> None:
+        batch = begin(platform, ["a"], status="finalizing")
+        platform.batches.add_result(batch, BatchResult(line=1, failed=False, content='{"custom_id": "1"}\n'))
+        platform.files.delete("ours", batch.input_file_id)
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert done.status == "completed"
+    assert output(platform, done.output_file_id) == [{"custom_id": "1"}]
+
+
+def test_a_worker_that_lost_a_batch_cannot_open_or_end_it_again(platform: Platform) -> None:
+    async def run() -> Batch:
+        begin(platform, ["a", "b"])
+        stale = platform.batches.claim("slow", 1000, 12)
+        assert stale is not None
+        platform.batches.release(stale, "slow")  # as if its lease were over
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+        done = platform.batches.get("ours", "batch_1")
+        await work_on(stale, platform, Endpoint().app, "slow", QUICK)
+        return done
+
+    done = asyncio.run(run())
+    assert (done.status, done.counts.completed) == ("completed", 2)
+    assert platform.batches.get("ours", "batch_1") == done
+    assert platform.batches.finish(done, status="failed", problems=()) == done
+    assert platform.batches.get("ours", "batch_1") == done
 
 
 def test_files_that_were_written_before_a_kill_are_not_written_again(platform: Platform) -> None:

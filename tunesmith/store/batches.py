@@ -153,9 +153,14 @@ class BatchStore:
             last = rows[-1].line
 
     def finish(self, batch: Batch, **changes: Any) -> Batch:
-        """Write the last counts into the batch with `changes`, forget its single answers, and tell webhooks its end."""
+        """Write the last counts into the batch with `changes`, forget its single answers, and tell webhooks its end.
+
+        A batch ends once: what a worker that had lost it says later changes nothing.
+        """
         with self._database.transaction() as session:
             row = self._row(session, batch.project, batch.id)
+            if row.status not in OPEN:
+                return Batch.model_validate_json(row.content)
             counted = _counted(session, row).model_copy(update=changes)
             row.status, row.content, row.worker = counted.status, counted.model_dump_json(), None
             session.execute(delete(BatchResultRow).where(BatchResultRow.batch == batch.id))

@@ -47,7 +47,7 @@ def lines(client: openai.OpenAI, file_id: str | None) -> list[dict[str, Any]]:
 
 
 def test_a_batch_answers_every_request_once_and_in_order(client: openai.OpenAI) -> None:
-    rows = [chat(1), chat(2, model="bass"), chat(3, temperature=9), chat("vier – 四")]
+    rows = [chat(1), chat(2, model="bass"), chat(3, temperature=9), chat("vier – 四"), chat(5, model=["base"])]
     begun = begin(client, rows, metadata={"night": "1"}, output_expires_after={"anchor": "created_at", "seconds": 3600})
     assert begun.id.startswith("batch_")
     assert (begun.object, begun.status, begun.endpoint, begun.completion_window) == ("batch", "validating", CHAT, "24h")
@@ -55,7 +55,7 @@ def test_a_batch_answers_every_request_once_and_in_order(client: openai.OpenAI) 
     assert (begun.output_file_id, begun.error_file_id, begun.errors) == (None, None, None)
     done = wait(client, begun, ended)
     assert done.status == "completed"
-    assert (done.request_counts.total, done.request_counts.completed, done.request_counts.failed) == (4, 2, 2)
+    assert (done.request_counts.total, done.request_counts.completed, done.request_counts.failed) == (5, 2, 3)
     assert done.created_at <= done.in_progress_at <= done.finalizing_at <= done.completed_at
     answers = lines(client, done.output_file_id)
     assert [answer["custom_id"] for answer in answers] == ["row-1", "row-vier – 四"]
@@ -70,11 +70,12 @@ def test_a_batch_answers_every_request_once_and_in_order(client: openai.OpenAI) 
     assert done.usage.input_tokens == sum(each["prompt_tokens"] for each in used)
     assert done.usage.output_tokens == sum(each["completion_tokens"] for each in used) > 0
     assert done.usage.total_tokens == done.usage.input_tokens + done.usage.output_tokens
-    unknown, wrong = lines(client, done.error_file_id)
+    unknown, wrong, listed = lines(client, done.error_file_id)
     assert (unknown["custom_id"], unknown["response"]["status_code"]) == ("row-2", 404)
     assert unknown["response"]["body"]["error"]["code"] == "model_not_found"
     assert (wrong["custom_id"], wrong["response"]["status_code"]) == ("row-3", 400)
     assert wrong["response"]["body"]["error"]["param"] == "temperature"
+    assert (listed["custom_id"], listed["response"]["body"]["error"]["param"]) == ("row-5", "model")
     output = client.files.retrieve(done.output_file_id)
     assert (output.purpose, output.filename) == ("batch_output", f"{done.id}_output.jsonl")
     assert output.expires_at is not None

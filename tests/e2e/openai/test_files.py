@@ -71,6 +71,7 @@ WRONG: list[tuple[str, bytes, str, str]] = [
     ("fine-tune", jsonl(ANSWERED, ANSWERED) + b"[1]\n", "Line 3", "must be a JSON object"),
     ("fine-tune", jsonl(ANSWERED) + b'{"messages": [\n', "Line 2", "is not JSON"),
     ("fine-tune", b'{"messages": NaN}\n', "Line 1", "NaN is no JSON number"),
+    ("batch", b'{"custom_id": "1", "method": "POST", "url": "/v1/embeddings", "body": {"a": 1e999}}\n', "1", "JSON"),
     ("fine-tune", b'{"prompt": "\\ud800", "completion": "x"}\n', "Line 1", "lone surrogate"),
     ("fine-tune", jsonl(COMPLETED) + b"\xff\xfe\n", "Line 2", "is not UTF-8"),
     ("fine-tune", b"[" * 100_000 + b"\n", "Line 1", "nested too deeply"),

@@ -47,21 +47,22 @@ def requests_of(path: Path) -> Iterator[Request]:
 
 def check(path: Path, endpoint: BatchEndpoint) -> Checked:
     """Whether every request of the file goes to `endpoint`, and none wants a stream."""
-    total, models, problems = 0, set(), []
+    total, problems = 0, []
+    models: set[str | None] = set()
     for line, found in json_lines(path):
         if isinstance(found, Problem):
             problems.append(BatchProblem(code="invalid_json_line", message=str(found), line=line))
             continue
         total += 1
-        models.add(found["body"].get("model"))
+        model = found["body"].get("model")
+        models.add(model if isinstance(model, str) else None)  # what it is otherwise, its endpoint refuses
         if found["url"] != endpoint:
             message = f"The url is {found['url']}, but the batch is for {endpoint}."
             problems.append(BatchProblem(code="mismatched_url", message=message, line=line, param="url"))
         if found["body"].get("stream"):
             message = "A batch has whole answers: leave stream away."
             problems.append(BatchProblem(code="stream_not_offered", message=message, line=line, param="body.stream"))
-    model = models.pop() if len(models) == 1 else None
-    return Checked(total, model if isinstance(model, str) else None, tuple(problems[:_SHOWN]))
+    return Checked(total, models.pop() if len(models) == 1 else None, tuple(problems[:_SHOWN]))
 
 
 async def answer(client: httpx.AsyncClient, endpoint: BatchEndpoint, request: Request) -> BatchResult:

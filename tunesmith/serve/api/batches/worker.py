@@ -27,7 +27,7 @@ from tunesmith.serve.api.batches.requests import Request, answer, check, request
 from tunesmith.serve.caller import Caller
 from tunesmith.serve.inside import client_of
 from tunesmith.serve.platform import Platform
-from tunesmith.types.batches import Batch, BatchProblem
+from tunesmith.types.batches import OPEN, Batch, BatchProblem
 from tunesmith.types.files import FileDetails, StoredFile
 
 __all__ = ["Pace", "work_on", "working"]
@@ -49,7 +49,7 @@ class Pace(NamedTuple):
 
 
 class _Lost(Exception):
-    """Another server works on the batch."""
+    """Another server works on the batch, or has ended it."""
 
 
 @asynccontextmanager
@@ -141,18 +141,21 @@ class _Work:
                 self._batch = found
 
     async def _steps(self) -> None:
-        try:
-            file = await asyncio.to_thread(self._platform.files.get, self._batch.project, self._batch.input_file_id)
-        except NotFound as error:
-            await self._fail(BatchProblem(code="file_not_found", message=error.message, param="input_file_id"))
-            return
-        if self._batch.status == "validating" and not await self._validate(file):
-            return
-        if self._batch.status == "in_progress":
-            await self._answer_all(file)
-        over = self._batch.status == "in_progress" and self._over()
-        if over:
-            await self._expire(file)
+        over = False
+        if self._batch.status in ("validating", "in_progress"):
+            try:
+                file = await asyncio.to_thread(self._platform.files.get, self._batch.project, self._batch.input_file_id)
+            except NotFound as error:
+                problem = BatchProblem(code="file_not_found", message=error.message, param="input_file_id")
+                await self._finish("failed", problems=(problem,))
+                return
+            if self._batch.status == "validating" and not await self._validate(file):
+                return
+            if self._batch.status == "in_progress":
+                await self._answer_all(file)
+            over = self._batch.status == "in_progress" and self._over()
+            if over:
+                await self._expire(file)
         if self._batch.status == "in_progress" and not over:
             await self._change(status="finalizing", finalizing_at=self._now())
         await self._finish("expired" if over else "cancelled" if self._batch.status == "cancelling" else "completed")
@@ -160,7 +163,7 @@ class _Work:
     async def _validate(self, file: StoredFile) -> bool:
         found = await asyncio.to_thread(check, self._platform.files.path(file), self._batch.endpoint)
         if found.problems:
-            await self._fail(*found.problems)
+            await self._finish("failed", problems=found.problems)
             return False
         counts = self._batch.counts.model_copy(update={"total": found.total})
         await self._change(counts=counts, model=found.model)
@@ -213,10 +216,11 @@ class _Work:
             result = unanswered(request, "batch_expired", message)
             await asyncio.to_thread(self._store.add_result, self._batch, result)
 
-    async def _finish(self, status: str) -> None:
+    async def _finish(self, status: str, **more: Any) -> None:
+        """End the batch; the answers that there are get their files, whatever the end."""
         output, errors = [await asyncio.to_thread(self._write, failed) for failed in (False, True)]
         changes = {"status": status, f"{status}_at": self._now(), "output_file_id": output, "error_file_id": errors}
-        await asyncio.to_thread(lambda: self._store.finish(self._batch, **changes))
+        await asyncio.to_thread(lambda: self._store.finish(self._batch, **changes, **more))
 
     def _write(self, failed: bool) -> str | None:
         """The id of the file of answers, or of errors; None when there are none. A file written before is taken."""
@@ -237,14 +241,12 @@ class _Work:
                 draft.write(line.encode())
             return files.keep(details, draft).id if draft.size else None
 
-    async def _fail(self, *problems: BatchProblem) -> None:
-        changes = {"status": "failed", "failed_at": self._now(), "problems": problems}
-        await asyncio.to_thread(lambda: self._store.finish(self._batch, **changes))
-
     async def _change(self, **changes: Any) -> None:
         """Change the batch, unless somebody cancelled it meanwhile: then take notice of that."""
 
         def changed(batch: Batch) -> Batch:
+            if batch.status not in OPEN:
+                raise _Lost
             if batch.status == "cancelling":
                 changes.pop("status", None)
             return batch.model_copy(update=changes)

@@ -94,7 +94,7 @@ def _object(line: bytes) -> dict[str, Any] | Problem:
         return Problem(f"is not UTF-8 (byte {error.start})", fix="save the file as UTF-8")
     try:
         found = json.loads(text, parse_constant=_no_json)
-        json.dumps(found, ensure_ascii=False).encode()
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # 1e999 is read as infinity
     except UnicodeEncodeError:
         return Problem("holds half of a character pair (a lone surrogate)", fix="write the whole character")
     except json.JSONDecodeError as error:
