@@ -76,7 +76,7 @@ def wandb_records(file: Path) -> list[Any]:
     from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
             found = [Record.FromString(content) for content in leveldb_records(file.read_bytes())]

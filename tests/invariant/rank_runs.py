@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from pathlib import Path
@@ -25,5 +26,6 @@ def train(files: list[Path], home: str) -> None:
 
 if __name__ == "__main__":
     search_rarely()
+    gc.freeze()  # else each run looks twice through what was imported
     warnings.simplefilter("ignore")
     train([Path(name) for name in sys.argv[2:]], sys.argv[1])

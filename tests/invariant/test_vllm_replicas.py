@@ -80,7 +80,7 @@ def test_a_killed_replica_is_started_again_and_given_its_adapters(tiny: Path, tm
 @pytest.mark.usefixtures("fake_program")
 def test_a_server_that_cannot_start_shows_the_end_of_its_log(tiny: Path) -> None:
     with pytest.raises(EngineError, match=r"ended with status [12].*\n.*|Error"):
-        VLLM(python=sys.executable, arguments=("--port", "none"), start_seconds=60).start(tiny)
+        VLLM(python=sys.executable, arguments=("--port", "none"), start_seconds=240).start(tiny)
 
 
 def test_an_interpreter_that_is_not_there_is_named(tiny: Path) -> None:
