@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
+from tunesmith.ports import free_port
 from tunesmith.testing.tiny import make_tiny_model
 from tunesmith.types.base import digest_files
 
@@ -57,9 +57,7 @@ class Drill:
 
     def __init__(self, home: Path, base: Path, database: str | None) -> None:
         self.home, self._base = home, base
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         given = {"TUNESMITH_HOME": str(home), "TUNESMITH_ADMIN_KEY": KEY, "HF_HUB_OFFLINE": "1"}
         given |= {"OMP_NUM_THREADS": "1", "TUNESMITH_THREADS": "1"}
         self._environment = {**os.environ, **given, **({"TUNESMITH_DATABASE_URL": database} if database else {})}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tunesmith.errors import EngineError
+from tunesmith.ports import free_port
 
 __all__ = ["ModelServer", "RunningServer", "model_server", "running_server"]
 
@@ -46,7 +46,7 @@ def running_server(home: Path, base: str | None = None) -> Iterator[RunningServe
 
     Raises EngineError with the end of the server's log when it does not come up.
     """
-    port = _free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     key = f"sk-tunesmith-{secrets.token_urlsafe(32)}"
     environment = {**os.environ, "TUNESMITH_HOME": str(home), "TUNESMITH_ADMIN_KEY": key}
@@ -89,12 +89,6 @@ def model_server(model: str, home: Path) -> Iterator[ModelServer]:
     registry.close()
     with running_server(home) as server:
         yield ModelServer(f"{server.address}/v1", model, server.key)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from typing import IO
 
 from tunesmith.errors import EngineError
 
-__all__ = ["Command", "Processes", "free_port"]
+__all__ = ["Command", "Processes"]
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 15.0
@@ -130,10 +129,3 @@ class Processes:
             process.log.close()
         if self._folder is not None:
             self._folder.cleanup()
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from tunesmith.engine.backend import Backend
 from tunesmith.engine.engine import Engine
 from tunesmith.errors import EngineError, ModelError
+from tunesmith.ports import free_port
 
 if TYPE_CHECKING:
     from tunesmith.engine.backends._processes import Processes
@@ -77,7 +78,7 @@ class VLLM(Backend):
 
         from tunesmith.engine.admission import SHAPING
         from tunesmith.engine.backends._grammar import Grammars
-        from tunesmith.engine.backends._processes import Command, Processes, free_port
+        from tunesmith.engine.backends._processes import Command, Processes
         from tunesmith.engine.backends._remote import RemoteEngine, RemoteModel
         from tunesmith.engine.backends._replicas import Replicas, card_of
         from tunesmith.engine.backends._servable import PlainLoras

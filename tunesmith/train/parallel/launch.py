@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,11 +20,12 @@ from types import FrameType
 from typing import NamedTuple
 
 from tunesmith.errors import Interrupted, TrainingFailed
+from tunesmith.ports import free_port
 from tunesmith.threads import usable_cores
 from tunesmith.train.parallel.place import REPORTS
 from tunesmith.train.parallel.reports import Report, read_reports
 
-__all__ = ["Ended", "cause", "environment_of", "failure", "free_port", "launch"]
+__all__ = ["Ended", "cause", "environment_of", "failure", "launch"]
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 4.0
@@ -53,7 +53,7 @@ def launch(command: Sequence[str], processes: int) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="tunesmith-ranks-") as scratch, _signals() as asked:
         folder = Path(scratch)
-        base = environment_of(os.environ, processes, free_port(), folder)
+        base = environment_of(os.environ, processes, free_port(""), folder)
         ranks = [_start(command, {**base, "RANK": str(n), "LOCAL_RANK": str(n)}, folder) for n in range(processes)]
         try:
             failed = _wait(ranks, asked)
@@ -172,10 +172,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import MissingDependency, TrainingFailed
-from tunesmith.train.parallel.launch import Ended, failure, free_port
+from tunesmith.ports import free_port
+from tunesmith.train.parallel.launch import Ended, failure
 from tunesmith.train.parallel.place import REPORTS
 from tunesmith.train.parallel.reports import Report, read_reports
 
@@ -74,7 +75,7 @@ def _rank(config: dict[str, Any]) -> None:
 
     context = get_context()
     rank = context.get_world_rank()
-    address, port = broadcast_from_rank_zero([ray.util.get_node_ip_address(), free_port()])
+    address, port = broadcast_from_rank_zero([ray.util.get_node_ip_address(), free_port("")])
     with tempfile.TemporaryDirectory(prefix="tunesmith-rank-") as scratch:
         log = Path(scratch) / "log"
         environment = {
