@@ -23,6 +23,7 @@ print(json.dumps([engine, loaded(), "TORCHDYNAMO_DISABLE" in os.environ]))
 def test_the_engine_loads_no_peft_and_peft_no_compiler():
     shown = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert json.loads(shown.stdout) == [[], ["peft", "bitsandbytes"], False]
+    assert shown.stderr == ""
 
 
 def test_peft_is_imported_in_one_place():

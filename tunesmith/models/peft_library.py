@@ -7,6 +7,7 @@ without kernels of their own; the devices that we train on have them.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -28,9 +29,24 @@ def _nothing_is_compiled() -> Iterator[None]:
             os.environ[name] = before
 
 
-with _nothing_is_compiled(), warnings.catch_warnings():
-    # bitsandbytes warns about what the machine does not have; what is not there is refused where it is asked for.
-    warnings.simplefilter("ignore")
+@contextmanager
+def _nothing_is_missed() -> Iterator[None]:
+    """bitsandbytes warns and logs what the machine does not have (faster kernels that could be downloaded, say).
+
+    What is needed and not there is refused where it is asked for.
+    """
+    logger = logging.getLogger("bitsandbytes")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+with _nothing_is_compiled(), _nothing_is_missed():
     from peft import (
         PEFT_TYPE_TO_CONFIG_MAPPING,
         AdaLoraConfig,
