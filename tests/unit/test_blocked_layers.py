@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tunesmith.engine.backends._blocked import block_linear_weights
+from tunesmith.engine.backends._blocked import _filled, block_linear_weights
 from tunesmith.models.shared_copy import shared_copy
 
 PLENTY = 1 << 30
@@ -44,6 +44,12 @@ def test_bfloat16_is_within_its_own_rounding(rows: int) -> None:
     assert block_linear_weights(model, PLENTY) == 2
     with torch.inference_mode():
         torch.testing.assert_close(model(x).double(), wanted, rtol=0.02, atol=0.02)
+
+
+def test_kernels_are_made_for_few_numbers_of_rows() -> None:
+    asked = {rows: _filled(rows) for rows in range(1, 513)}
+    assert all(rows <= filled <= max(2, 2 * rows - 1) for rows, filled in asked.items())
+    assert len(set(asked.values())) <= 24
 
 
 def test_no_rows_give_no_rows() -> None:

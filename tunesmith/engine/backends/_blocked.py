@@ -5,7 +5,9 @@ decode step reading is nearly all there is to do. With the blocked weight all pr
 time at one row and 0.4 to 0.5 of it at 4 to 512 rows (float32, one thread of an AMD processor with AVX-512);
 in bfloat16 0.7 at one row, and the same from 64 rows on.
 
-The price is the weight's memory once more, which is only taken where there is plenty.
+The price is the weight's memory once more, which is only taken where there is plenty. And oneDNN makes a kernel for
+every number of rows that it meets, which takes time and memory (a process that had met all from 1 to 1,600 had grown by
+2 GB), so rows are filled up to one of few numbers.
 """
 
 from __future__ import annotations
@@ -60,8 +62,19 @@ def _forward(self: Any, x: Tensor) -> Tensor:
     blocked: _Blocked = self.blocked
     if self.weight.data_ptr() != blocked.place or not x.numel():
         return nn.functional.linear(x, self.weight, self.bias)
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, blocked.weight, self.bias, "none", [], "")
-    return y
+    rows = x.numel() // x.shape[-1]
+    filled = x.new_zeros(_filled(rows), x.shape[-1])
+    filled[:rows] = x.reshape(rows, -1)
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, blocked.weight, self.bias, "none", [], "")
+    return y[:rows].view(*x.shape[:-1], -1)
+
+
+def _filled(rows: int) -> int:
+    """The number of rows that so many are filled up to."""
+    if rows <= _ROWS:
+        return max(2, 1 << (rows - 1).bit_length())
+    step = 8 if rows <= 64 else 32
+    return -(-rows // step) * step
 
 
 def _suits(weight: Tensor) -> bool:
