@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -18,13 +22,36 @@ def store(database_url: str) -> Iterator[JobStore]:
     database.close()
 
 
+REQUEST = JobRequest(
+    project="mine", model="base", base="tiny", base_name="tiny", context=64, training_file="file-1", seed=0
+)
+
+
 @pytest.fixture
 def job(store: JobStore) -> Job:
-    request = JobRequest(
-        project="mine", model="base", base="tiny", base_name="tiny", context=64, training_file="file-1", seed=0
-    )
-    made, _ = store.create(store.new_identity(), request, Retry(None, "digest"))
+    made, _ = store.create(store.new_identity(), REQUEST, Retry(None, "digest"))
     return made
+
+
+def test_the_same_key_at_the_same_moment_makes_one_job(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, known = threading.Barrier(2), JobStore._known
+
+    def both_find_none(self: JobStore, *asked: Any) -> Any:
+        found = known(self, *asked)
+        # SQLite lets only one look at a time; the other comes when the first gives up waiting.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(timeout=1)
+        return found
+
+    monkeypatch.setattr(JobStore, "_known", both_find_none)
+
+    def create(_: int) -> tuple[Job, bool]:
+        return store.create(store.new_identity(), REQUEST, Retry("key", "digest"))
+
+    with ThreadPoolExecutor(2) as threads:
+        (one, first), (other, second) = threads.map(create, range(2))
+    assert one == other
+    assert {first, second} == {True, False}
 
 
 def said(store: JobStore, job: Job) -> list[str]:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, object_session
 
 from tunesmith.errors import NotFound, TunesmithError
@@ -82,6 +83,12 @@ class JobStore:
 
         Raises KeyReused when the key came with another body before.
         """
+        try:
+            return self._create(identity, request, retry)
+        except IntegrityError:  # the same key came to another server or thread just now, whose job is there by now
+            return self._create(identity, request, retry)
+
+    def _create(self, identity: str, request: JobRequest, retry: Retry) -> tuple[Job, bool]:
         with self._database.transaction() as session:
             if known := self._known(session, request.project, retry):
                 if known.body != retry.body:
