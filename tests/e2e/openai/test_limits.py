@@ -200,9 +200,13 @@ async def _flood(url: str, requests: int) -> tuple[Counter[int], set[str]]:
     )
     request = "\r\n".join([*lines, "Content-Type: application/json", "", ""]).encode() + body
 
+    # This client is one thread: connections that it opened and could not write to for long would be hung up on.
+    connecting = asyncio.Semaphore(100)
+
     async def ask() -> tuple[int, bytes, bytes]:
-        reader, writer = await asyncio.open_connection(place.hostname, place.port)
-        writer.write(request)
+        async with connecting:
+            reader, writer = await asyncio.open_connection(place.hostname, place.port)
+            writer.write(request)
         head, _, said = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
         return int(head.split()[1]), head, said
