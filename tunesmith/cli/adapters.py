@@ -25,9 +25,10 @@ class Adapter(NamedTuple):
 def find_adapter(model: str, settings: Settings, progress: Progress) -> Adapter:
     """The adapter of a release (`name`, `name@v3`, `name:alias`), of a run's folder, or in a folder.
 
-    Raises ModelError for a folder that does not say what base it belongs to, NotFound for an unknown release.
+    A release goes before a folder of its name that is no adapter (`examples/acme` beside the release `acme`). Raises
+    ModelError for a folder that does not say what base it belongs to, NotFound for an unknown release.
     """
-    from tunesmith.errors import ModelError
+    from tunesmith.errors import ModelError, NotFound
     from tunesmith.models.adapter import read_identity
     from tunesmith.models.weights import resolve_base
     from tunesmith.release.registry import open_registry
@@ -39,15 +40,18 @@ def find_adapter(model: str, settings: Settings, progress: Progress) -> Adapter:
         dataset = json.loads(record.read_text())["dataset_digest"] if record.is_file() else None
         adapter = folder / "adapter" if (folder / "adapter").is_dir() else folder
         identity = read_identity(adapter)
-        if identity is None:
-            raise ModelError(
-                f"{adapter} does not say what base it belongs to: tunesmith.json is missing.",
-                hint="Name a release, or the folder of a run or adapter that Tunesmith made.",
-            )
-        return Adapter(adapter, resolve_base(ModelSpec(base=identity.base), settings.home, progress), dataset)
+        if identity is not None:
+            return Adapter(adapter, resolve_base(ModelSpec(base=identity.base), settings.home, progress), dataset)
     registry = open_registry(settings)
     try:
         release = registry.get(model)
+    except NotFound:
+        if not folder.is_dir():
+            raise
+        raise ModelError(
+            f"{folder} does not say what base it belongs to: tunesmith.json is missing.",
+            hint="Name a release, or the folder of a run or adapter that Tunesmith made.",
+        ) from None
     finally:
         registry.close()
     base = resolve_base(ModelSpec(base=release.base), settings.home, progress)
