@@ -46,6 +46,7 @@ def command(flags: ServeFlags) -> None:
     The first start makes an administrator's key and shows it this once; tunesmith keys makes others.
     """
     settings = read_settings()
+    from tunesmith.jobs.processes import bind_to_parent
     from tunesmith.jobs.supervisor import own_worker
     from tunesmith.models.weights import resolve_base
     from tunesmith.release.registry import Registry
@@ -54,6 +55,7 @@ def command(flags: ServeFlags) -> None:
     from tunesmith.serve.stage import ServeOptions, open_service, serve
     from tunesmith.types.recipe import ModelSpec
 
+    bind_to_parent()
     backend = backend_spec(flags.backend, flags.device, flags.backend_option)
     options = ServeOptions(
         host=flags.host,

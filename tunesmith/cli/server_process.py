@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tunesmith.errors import EngineError
+from tunesmith.jobs.processes import ends_with_us
 from tunesmith.ports import free_port
 
 __all__ = ["ModelServer", "RunningServer", "model_server", "running_server"]
@@ -40,7 +41,8 @@ class ModelServer(NamedTuple):
 
 @contextmanager
 def running_server(home: Path, base: str | None = None) -> Iterator[RunningServer]:
-    """Start `tunesmith serve` for `home` on a free local port with a key of its own, stop it at the end.
+    """Start `tunesmith serve` for `home` on a free local port with a key of its own, stop it at the end; when we are
+    killed it ends with us.
 
     It serves `base` and the releases on it (None: the base of the newest release).
 
@@ -49,11 +51,11 @@ def running_server(home: Path, base: str | None = None) -> Iterator[RunningServe
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     key = f"sk-tunesmith-{secrets.token_urlsafe(32)}"
-    environment = {**os.environ, "TUNESMITH_HOME": str(home), "TUNESMITH_ADMIN_KEY": key}
+    environment = {**os.environ, "TUNESMITH_HOME": str(home), "TUNESMITH_ADMIN_KEY": key, **ends_with_us()}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [*_SERVE, str(port), *(["--base", base] if base else [])],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             env=environment,
@@ -69,6 +71,8 @@ def running_server(home: Path, base: str | None = None) -> Iterator[RunningServe
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import IO
 
 from tunesmith.errors import TunesmithError
 
-__all__ = ["Child", "bind_to_parent", "limit_memory", "only_one", "start_child", "taken"]
+__all__ = ["Child", "bind_to_parent", "ends_with_us", "limit_memory", "only_one", "start_child", "taken"]
 
 _PR_SET_PDEATHSIG = 1
 _PARENT = "TUNESMITH_PARENT_PROCESS"
@@ -72,7 +72,7 @@ def start_child(command: Sequence[str], environment: Mapping[str, str], log: Pat
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL if target is None else target,
             stderr=target,
-            env={**_without_secrets(), **environment, _PARENT: str(os.getpid())},
+            env={**_without_secrets(), **environment, **ends_with_us()},
             start_new_session=True,
         )
     finally:
@@ -81,13 +81,21 @@ def start_child(command: Sequence[str], environment: Mapping[str, str], log: Pat
     return Child(process)
 
 
+def ends_with_us() -> dict[str, str]:
+    """What the environment of a child says so that `bind_to_parent` binds it to this process; its standard input has to
+    be a pipe of ours.
+    """
+    return {_PARENT: str(os.getpid())}
+
+
 def _without_secrets() -> dict[str, str]:
     """Our environment but for the key of the server, which no worker needs."""
     return {name: value for name, value in os.environ.items() if name != "TUNESMITH_ADMIN_KEY"}
 
 
 def bind_to_parent() -> None:
-    """End this process (SIGKILL) as soon as the one that started it by `start_child` has ended; nothing else otherwise.
+    """End this process (SIGKILL) as soon as the one that started it by `start_child`, or with `ends_with_us`, has
+    ended; nothing otherwise.
 
     The kernel does it on Linux. Everywhere, standard input ends when the parent does.
     """
