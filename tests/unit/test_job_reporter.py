@@ -40,7 +40,7 @@ def test_a_checkpoint_has_its_validation_although_the_epoch_ends_while_it_is_loo
 
     monkeypatch.setattr(reporter, "metrics_of", read_then_the_epoch_ends)
     job: Any = SimpleNamespace(id="ftjob-1", resolved=None, rows=None)
-    given: Any = (SimpleNamespace(home=tmp_path), Deaf(), job, (None, None))
+    given: Any = (SimpleNamespace(home=tmp_path), Deaf(), job, None)
     watching = Reporter(*given)
     monkeypatch.setattr(watching, "_keep", lambda folder, step, metrics: kept.update({step: metrics[step]}))
     watching.look()

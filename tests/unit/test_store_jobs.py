@@ -10,16 +10,23 @@ from typing import Any
 
 import pytest
 
+from tunesmith.jobs.models import checkpoint_name, tuned_model
 from tunesmith.store.database import Database
 from tunesmith.store.jobs import JobStore, Retry, Said
-from tunesmith.types.jobs import Job, JobRequest, JobStatus
+from tunesmith.store.tuned import TunedModels
+from tunesmith.types.jobs import Job, JobCheckpoint, JobRequest, JobStatus
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[JobStore]:
-    database = Database(database_url)
-    yield JobStore(database)
-    database.close()
+def database(database_url: str) -> Iterator[Database]:
+    found = Database(database_url)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database)
 
 
 REQUEST = JobRequest(
@@ -89,7 +96,35 @@ def test_a_change_that_is_made_again_says_its_event_once(store: JobStore, job: J
 @pytest.mark.parametrize("end", ["cancelled", "failed", "succeeded"])
 def test_an_ended_job_says_nothing_after_its_end(store: JobStore, job: Job, end: JobStatus) -> None:
     turned(store, job, "running", ("started", "started-0", {}))
-    store.say(job, "Step 1/9", "step-1")
+    store.say_all(job, [("Step 1/9", "step-1", {})])
     turned(store, job, end, ("the end", "end", {}))
-    store.say(job, "Step 2/9", "step-2")
+    store.say_all(job, [("Step 2/9", "step-2", {})])
     assert said(store, job) == ["created", "validating", "started-0", "step-1", "end"]
+
+
+def add_checkpoint(store: JobStore, job: Job) -> None:
+    name = checkpoint_name(job, 4)
+    checkpoint = JobCheckpoint(id="ftckpt_1", job=job.id, created_at=1, step=4, model=name, metrics={})
+    said: Said = ("Checkpoint created", "checkpoint-4", {})
+    store.add_checkpoint(job, checkpoint, tuned_model(job, name, "r" * 64, 1), said)
+
+
+def test_a_checkpoint_its_model_and_its_event_come_together_and_once(
+    store: JobStore, job: Job, database: Database
+) -> None:
+    models = TunedModels(database)
+    add_checkpoint(store, job)
+    assert [model.name for model in models.list("mine")] == [checkpoint_name(job, 4)]
+    assert said(store, job)[-1] == "checkpoint-4"
+    assert models.delete("mine", checkpoint_name(job, 4))
+    add_checkpoint(store, job)  # the trainer was killed and looks at the epoch again
+    assert models.list("mine") == ()
+    assert len(store.checkpoints(job, 10, None).items) == 1
+
+
+def test_a_cancelled_job_makes_no_checkpoint_any_more(store: JobStore, job: Job, database: Database) -> None:
+    turned(store, job, "cancelled", ("The job was cancelled", "cancelled", {}))
+    add_checkpoint(store, job)
+    assert TunedModels(database).list("mine") == ()
+    assert store.checkpoints(job, 10, None).items == ()
+    assert said(store, job)[-1] == "cancelled"

@@ -15,9 +15,12 @@ __all__ = ["JobFolder", "Outcome"]
 
 
 class Outcome(Value):
-    """What a trainer leaves when it is done: the model's name, tokens trained, ids of result files; or its failure."""
+    """What a trainer leaves when it is done: the model's name and the id of its release, tokens trained, ids of result
+    files; or its failure.
+    """
 
     model: str | None = None
+    release: str | None = None
     trained_tokens: int | None = None
     result_files: tuple[str, ...] = ()
     error: JobError | None = None

@@ -20,8 +20,7 @@ from tunesmith.jobs.models import checkpoint_name, tuned_model
 from tunesmith.jobs.results import parse_metrics
 from tunesmith.release.registry import Registry, now
 from tunesmith.settings import Settings
-from tunesmith.store.jobs import JobStore
-from tunesmith.store.tuned import TunedModels
+from tunesmith.store.jobs import JobStore, Said
 from tunesmith.types.jobs import Job, JobCheckpoint, JobProgress
 from tunesmith.types.release import Release
 
@@ -46,9 +45,9 @@ def metrics_of(run: Path | None) -> dict[int, dict[str, float]]:
 class Reporter:
     """Watches the run of `job`. `release` is what its checkpoints become, but for the adapter."""
 
-    def __init__(self, settings: Settings, store: JobStore, job: Job, stores: tuple[Registry, TunedModels]) -> None:
+    def __init__(self, settings: Settings, store: JobStore, job: Job, registry: Registry) -> None:
         self._home, self._store, self._job = settings.home, store, job
-        self._registry, self._tuned = stores
+        self._registry = registry
         self._steps = steps_of(job.resolved, job.rows) if job.resolved and job.rows else 0
         self._told = -1
         self._since: tuple[int, float] | None = None
@@ -141,6 +140,9 @@ class Reporter:
         from tunesmith.models.adapter import adapter_digest, read_identity  # imports torch
 
         job, name = self._job, checkpoint_name(self._job, step)
+        found = self._store.job(job.id)
+        if found is None or found.finished:
+            return  # cancelled just now: nobody would get the model
         identity = read_identity(folder)
         if identity is None:
             raise TunesmithError(f"The adapter in {folder} does not say what it belongs to.")
@@ -159,7 +161,6 @@ class Reporter:
             created=now(),
         )
         registered, _ = self._registry.register(release, folder)
-        self._tuned.add(tuned_model(job, name, registered.identity(), self._store.now()))
         values = metrics[step]
         measured = {
             "step": float(step),
@@ -174,8 +175,9 @@ class Reporter:
             model=name,
             metrics={key: value for key, value in measured.items() if value is not None},
         )
-        self._store.add_checkpoint(job.project, checkpoint)
-        self._store.say(job, f"Checkpoint created at step {step}: {name}", f"checkpoint-{step}")
+        model = tuned_model(job, name, registered.identity(), checkpoint.created_at)
+        said: Said = (f"Checkpoint created at step {step}: {name}", f"checkpoint-{step}", {})
+        self._store.add_checkpoint(job, checkpoint, model, said)
 
 
 def _metrics(step: int, steps: int, **values: float | None) -> dict[str, Any]:

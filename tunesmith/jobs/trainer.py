@@ -18,7 +18,7 @@ from tunesmith.errors import DatabaseError, DataError, Interrupted, RecipeError,
 from tunesmith.garbage import search_rarely
 from tunesmith.jobs.checking import data_error
 from tunesmith.jobs.folder import JobFolder, Outcome
-from tunesmith.jobs.models import model_name, tuned_model
+from tunesmith.jobs.models import model_name
 from tunesmith.jobs.processes import bind_to_parent, limit_memory, only_one
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
@@ -72,18 +72,18 @@ def _train(job: Job, folder: JobFolder, settings: Settings, database: Database) 
     from tunesmith.progress import Silent
     from tunesmith.recipes import load_recipe
     from tunesmith.release.registry import Registry
-    from tunesmith.store.tuned import TunedModels
 
-    registry, tuned, store = Registry(settings.home, database), TunedModels(database), JobStore(database)
+    registry, store = Registry(settings.home, database), JobStore(database)
     recipe = load_recipe(folder.recipe)
-    with Reporter(settings, store, job, (registry, tuned)).watching():
+    with Reporter(settings, store, job, registry).watching():
         result = pipeline.run(recipe, folder.path, settings, Silent())
-    name = model_name(job)
-    tuned.add(tuned_model(job, name, result.release.identity(), store.now()))
     content = metrics_csv(metrics_of(Path(result.run.path)))
     files = FileStore(database, settings.home / "files")
     return Outcome(
-        model=name, trained_tokens=result.run.effective_tokens, result_files=(_result_file(files, job, content),)
+        model=model_name(job),
+        release=result.release.identity(),
+        trained_tokens=result.run.effective_tokens,
+        result_files=(_result_file(files, job, content),),
     )
 
 

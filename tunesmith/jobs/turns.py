@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 
@@ -24,6 +22,7 @@ from tunesmith.jobs.checking import count_rows, data_error
 from tunesmith.jobs.folder import JobFolder, Outcome
 from tunesmith.jobs.processes import start_child
 from tunesmith.jobs.recipe import write_recipe
+from tunesmith.jobs.settling import RETRY_SECONDS, Settling, patiently
 from tunesmith.jobs.supervisor import settings_environment
 from tunesmith.settings import Settings
 from tunesmith.store.jobs import JobStore, Said
@@ -33,12 +32,9 @@ __all__ = ["Turns"]
 
 _log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 8.0
 _CRASHES = 10
-_RETRY_SECONDS = 1.0
 
 
 @DBOS.dbos_class()
@@ -48,6 +44,7 @@ class Turns(DBOSConfiguredInstance):
     def __init__(self, settings: Settings, store: JobStore, worker: str, trainers: int) -> None:
         super().__init__("turns")
         self._settings, self._store, self._worker = settings, store, worker
+        self._settling = Settling(settings.home, store)
         self._training = threading.BoundedSemaphore(trainers)
         self._busy: set[str] = set()
         self.stopping = threading.Event()
@@ -69,21 +66,21 @@ class Turns(DBOSConfiguredInstance):
         """Read the rows, then settle what follows from them."""
         with self._carrying_out(identity, turn, "check"):
             found = DBOS.run_step({"name": "read"}, self._read, identity)
-            DBOS.run_step({"name": "settle"}, self._settle_check, identity, turn, found)
+            DBOS.run_step({"name": "settle"}, self._settling.after_check, identity, turn, found)
 
     @DBOS.workflow(max_recovery_attempts=None)
     def train(self, identity: str, turn: int) -> None:
         """Train, then settle."""
         with self._carrying_out(identity, turn, "train"):
             ended = DBOS.run_step({"name": "train"}, self._run_trainer, identity, turn)
-            DBOS.run_step({"name": "settle"}, self._settle_train, identity, turn, ended)
+            DBOS.run_step({"name": "settle"}, self._settling.after_training, identity, turn, ended)
 
     def _carrying_out(self, identity: str, turn: int, name: str) -> _Carried:
         return _Carried(self._busy, f"{identity}/{turn}/{name}")
 
     def _read(self, identity: str) -> dict[str, Any]:
         """The number of rows, or the error."""
-        job = self._patiently(lambda: self._store.job(identity))
+        job = patiently(lambda: self._store.job(identity))
         if job is None:
             return {"error": None, "rows": 0}
         try:
@@ -93,23 +90,6 @@ class Turns(DBOSConfiguredInstance):
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must not hang; the log has all of it
             _log.exception("checking %s broke", identity)
             return {"error": _unexpected(error).model_dump(), "rows": 0}
-
-    def _settle_check(self, identity: str, turn: int, found: dict[str, Any]) -> None:
-        error = JobError.model_validate(found["error"]) if found["error"] else None
-
-        def settled(job: Job) -> Job:
-            changes: dict[str, Any] = {"worker": None}
-            if error is None:
-                changes |= {"rows": found["rows"], "resolved": resolve(job.request.method, found["rows"])}
-            if job.status == "validating_files" and job.turn == turn:
-                changes |= {"status": "queued"} if error is None else self._failed(error)
-            return job.model_copy(update=changes)
-
-        def said(job: Job) -> Sequence[Said]:
-            validated: Said = ("Files validated, moving job to queued state", "validated", {})
-            return [validated] if job.status == "queued" else _end(job)
-
-        self._change(identity, settled, said)
 
     def _run_trainer(self, identity: str, turn: int) -> str:
         """How training ended, when the trainer before it has."""
@@ -132,7 +112,7 @@ class Turns(DBOSConfiguredInstance):
         folder = JobFolder(self._settings.home, identity)
         crashes, furthest = 0, -1
         while True:
-            job = self._patiently(lambda: self._store.job(identity))
+            job = patiently(lambda: self._store.job(identity))
             if job is None or job.turn != turn or job.status != "running":
                 return "stopped"
             if folder.outcome() is not None:
@@ -142,7 +122,7 @@ class Turns(DBOSConfiguredInstance):
                 return "stopped"
             if ended := self._watch(identity, turn, folder):
                 return ended
-            self.stopping.wait(_RETRY_SECONDS)
+            self.stopping.wait(RETRY_SECONDS)
             step = job.progress.step if job.progress else 0
             crashes, furthest = (0, step) if step > furthest else (crashes + 1, furthest)
             if crashes >= _CRASHES:
@@ -158,7 +138,7 @@ class Turns(DBOSConfiguredInstance):
             return job if job.status == "running" and job.turn == turn else None
 
         begun: Said = ("Fine-tuning job started" if turn == 0 else "Fine-tuning job resumed", f"started-{turn}", {})
-        return self._change(identity, still_wanted, lambda _: [begun]) is not None
+        return patiently(lambda: self._store.change(identity, still_wanted, lambda _: [begun])) is not None
 
     def _watch(self, identity: str, turn: int, folder: JobFolder) -> str | None:
         """Run the trainer once; None when it crashed."""
@@ -178,51 +158,6 @@ class Turns(DBOSConfiguredInstance):
                 return "stopped"
         child.stop(0)
         return "done" if folder.outcome() is not None else None
-
-    def _settle_train(self, identity: str, turn: int, ended: str) -> None:
-        folder = JobFolder(self._settings.home, identity)
-        outcome = folder.outcome() if ended == "done" else None
-
-        def settled(job: Job) -> Job:
-            changes: dict[str, Any] = {"worker": None}
-            if outcome is not None and job.status == "running" and job.turn == turn:
-                changes |= self._failed(outcome.error) if outcome.error else self._succeeded(outcome)
-            elif ended == "released" and job.status == "running" and job.turn == turn:
-                changes |= {"status": "queued", "turn": job.turn + 1}
-            return job.model_copy(update=changes)
-
-        self._change(identity, settled, _end)
-
-    def _failed(self, error: JobError) -> dict[str, Any]:
-        return {"status": "failed", "error": error, "finished_at": self._store.now()}
-
-    def _succeeded(self, outcome: Outcome) -> dict[str, Any]:
-        found = {"model": outcome.model, "trained_tokens": outcome.trained_tokens, "result_files": outcome.result_files}
-        return {"status": "succeeded", "finished_at": self._store.now(), **found}
-
-    def _change(
-        self, identity: str, change: Callable[[Job], Job | None], said: Callable[[Job], Sequence[Said]]
-    ) -> Job | None:
-        return self._patiently(lambda: self._store.change(identity, change, said))
-
-    def _patiently(self, call: Callable[[], Result]) -> Result:
-        """The result of `call`, however long the database is away."""
-        while True:
-            try:
-                return call()
-            except DatabaseError as error:
-                _log.warning("the database cannot be reached: %s", error)
-                time.sleep(_RETRY_SECONDS)
-
-
-def _end(job: Job) -> Sequence[Said]:
-    """What a job says at its end; nothing before it."""
-    if job.status == "succeeded":
-        created: Said = (f"New fine-tuned model created: {job.model}", "created-model", {})
-        return created, ("The job has successfully completed", "completed", {})
-    if job.status == "failed":
-        return [(f"The job failed: {job.error.message if job.error else ''}", "failed", {"level": "error"})]
-    return ()
 
 
 def _unexpected(error: Exception) -> JobError:

@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session, object_session
 from tunesmith.errors import NotFound, TunesmithError
 from tunesmith.store.database import Database
 from tunesmith.store.job_rows import CheckpointRow, EventRow, JobRow
+from tunesmith.store.tuned import add_tuned
 from tunesmith.store.webhooks import add_event
 from tunesmith.types.jobs import FINISHED, Job, JobCheckpoint, JobEvent, JobRequest
-from tunesmith.types.tuned import JOB_PREFIX
+from tunesmith.types.tuned import JOB_PREFIX, TunedModel
 from tunesmith.types.webhooks import EventType
 
 __all__ = ["Cut", "JobStore", "KeyReused", "Retry", "Said"]
@@ -153,11 +154,12 @@ class JobStore:
         identity: str,
         change: Callable[[Job], Job | None],
         said: Callable[[Job], Sequence[Said]] = lambda _: (),
+        made: Callable[[Job], TunedModel | None] = lambda _: None,
     ) -> Job | None:
         """The job as `change` makes it of what it is now; None when there is none, or `change` wants none.
 
-        What the changed job has to say (`said`) is written with it, so that no event is lost between the two, and none
-        comes after one that another change made.
+        What the changed job has to say (`said`) and the model that it has `made` are written with it, so that neither
+        is lost between the two, and neither comes after what another change made.
         """
         with self._database.transaction() as session:
             row = session.scalar(select(JobRow).where(JobRow.id == identity).with_for_update())
@@ -165,6 +167,8 @@ class JobStore:
             if row is not None and changed is not None:
                 _write(row, changed)
                 self._add_events(session, changed, said(changed))
+                if model := made(changed):
+                    add_tuned(session, model)
             return changed
 
     def claim(self, choose: Callable[[Sequence[Job]], Sequence[Job]]) -> tuple[Job, ...]:
@@ -190,10 +194,6 @@ class JobStore:
         query = select(JobRow.worker).where(JobRow.worker.is_not(None), JobRow.status.not_in(FINISHED)).distinct()
         with self._database.transaction() as session:
             return frozenset(name for name in session.scalars(query) if name)
-
-    def say(self, job: Job, message: str, key: str, **more: Any) -> None:
-        """Add an event to `job`, unless one with this `key` is there."""
-        self.say_all(job, [(message, key, more)])
 
     def say_all(self, job: Job, events: Sequence[Said]) -> None:
         """Add events, each (message, key, other fields), in this order; those whose key is there are left out.
@@ -221,23 +221,19 @@ class JobStore:
         """At most `limit` events of `job`, newest first, those after the event `after`. Raises NotFound."""
         return self._cut(EventRow, JobEvent, job, limit, after)
 
-    def add_checkpoint(self, project: str, checkpoint: JobCheckpoint) -> None:
-        """Add a checkpoint, unless the step's is there."""
+    def add_checkpoint(self, job: Job, checkpoint: JobCheckpoint, model: TunedModel, said: Said) -> None:
+        """Add a checkpoint of `job`, the model that it is asked as and the event that tells of it, all or nothing: not
+        when the step's is there, nor when the job has ended, as a job that was cancelled makes no model any more.
+        """
+        ours = CheckpointRow.job == checkpoint.job
         with self._database.transaction() as session:
-            known = select(CheckpointRow.id).where(
-                CheckpointRow.job == checkpoint.job, CheckpointRow.step == checkpoint.step
-            )
-            if session.scalar(known) is None:
-                session.add(
-                    CheckpointRow(
-                        id=checkpoint.id,
-                        project=project,
-                        job=checkpoint.job,
-                        step=checkpoint.step,
-                        content=checkpoint.model_dump_json(),
-                    )
-                )
-                session.flush()
+            status = session.scalar(select(JobRow.status).where(JobRow.id == job.id).with_for_update())
+            known = session.scalar(select(CheckpointRow.id).where(ours, CheckpointRow.step == checkpoint.step))
+            if known is None and status not in FINISHED:
+                of_job = {"project": job.project, "job": checkpoint.job, "step": checkpoint.step}
+                session.add(CheckpointRow(id=checkpoint.id, content=checkpoint.model_dump_json(), **of_job))
+                add_tuned(session, model)
+                self._add_events(session, job, [said])
 
     def checkpoints(self, job: Job, limit: int, after: str | None) -> Cut:
         """At most `limit` checkpoints of `job`, newest first, those after the checkpoint `after`. Raises NotFound."""
