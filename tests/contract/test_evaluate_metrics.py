@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from tunesmith import plugins
 from tunesmith.evaluate.metric import FOLDER, Graded, Metric, grade_key, load_metric, terms_of
+from tunesmith.evaluate.metrics.preference_accuracy import PreferenceAccuracy
 from tunesmith.types.fields import MetricSpec
 from tunesmith.types.report import Prediction
 
@@ -50,7 +51,9 @@ def made(name: str) -> Metric:
 
 
 def rows_for(metric: Metric) -> tuple[Prediction, ...]:
-    """The rows, graded 0 and 1 in turn where the metric grades."""
+    """The rows, graded 0 and 1 in turn where the metric grades; as preference pairs for the metric of those."""
+    if isinstance(metric, PreferenceAccuracy):
+        return tuple(each.model_copy(update={"expect": {"rejected": "b"}}) for each in ANSWERED)
     if not isinstance(metric, Graded):
         return ANSWERED
     key = grade_key(metric)

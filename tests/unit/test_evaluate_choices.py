@@ -83,13 +83,32 @@ def test_an_answer_that_is_no_option_is_refused(answer: Any) -> None:
 def test_preference_pairs_by_hand() -> None:
     def pair(chosen: float, rejected: float) -> Prediction:
         return row(options=("a long chosen answer", "no"), reference="a long chosen answer",
-                   option_logprobs=(chosen, rejected))  # fmt: skip
+                   option_logprobs=(chosen, rejected), expect={"rejected": "no"})  # fmt: skip
 
     rows = [pair(-3.0, -4.0), pair(-5.0, -2.0), pair(-2.0, -2.0), row(options=("a", "b"), reference="a")]
+    assert score("multiple_choice_accuracy", rows[:3], (), 0.95).unscored == 3
     found = score("preference_accuracy", rows, (), 0.95)
     assert (found.value, found.unscored) == (pytest.approx(1 / 3), 1)
     even = MetricSpec.model_validate({"name": "preference_accuracy", "per_character": True})
     assert score(even, rows, (), 0.95).value == 1.0  # -5 / 20 > -2 / 2
+
+
+def test_pairs_and_choices_of_one_suite_are_not_each_other_s() -> None:
+    written: list[dict[str, Any]] = [
+        {"type": "multiple_choice", "question": "?", "options": ["yes", "no"], "answer": "A", "score": "text"},
+        {"type": "preference", "question": "?", "chosen": "yes", "rejected": "no"},
+    ]
+    items = [read_item(each, "x")[0] for each in written]
+    rows = [
+        row(options=each.options, reference=each.reference, expect=each.expect, option_logprobs=logprobs, answer="yes")
+        for each, logprobs in zip(items, [(-2.0, -1.0), (-1.0, -2.0)], strict=True)
+    ]
+    found = {
+        name: score(name, rows, (), 0.95)
+        for name in ("preference_accuracy", "multiple_choice_accuracy", "option_accuracy", "valid_answer_rate", "ece")
+    }
+    assert {name: (each.n, each.unscored) for name, each in found.items()} == dict.fromkeys(found, (1, 1))
+    assert (found["preference_accuracy"].value, found["option_accuracy"].value) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,37 @@ def test_support_by_words() -> None:
     assert value("hallucination_rate", *rows) == pytest.approx(2 / 5)
 
 
+STATUS = {
+    "properties": {
+        "status": {"enum": ["answered", "refused"]},
+        "answer": {"type": "string"},
+        "more": {"type": "object"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "schema", "field", "share"),
+    [
+        ('{"answer": "Oslo"}', None, "", 1.0),
+        ('{"answer": "Rome"}', None, "", 0.0),  # one word asserts something, too
+        ('{"status": "answered", "answer": "Rome", "citations": ["1"]}', STATUS, "", 0.0),
+        ('{"status": "answered", "answer": "Oslo", "citations": ["1"]}', STATUS, "", 1.0),
+        ('{"status": "answered", "answer": "Rome", "citations": ["1"]}', None, "answer", 0.0),
+        ('{"status": "answered", "answer": "It is in Oslo."}', None, "", 1.0),  # a word beside texts is a code
+        ('{"more": {"where": ["In Oslo.", "In Rome."]}}', None, "", 0.5),
+        ('{"answer": 20}', None, "answer", 0.0),
+        ('{"answer": 9}', None, "answer", 1.0),
+        ('{"answer": null}', None, "answer", 1.0),
+        ('{"status": "refused", "answer": ""}', STATUS, "", 1.0),
+    ],
+)
+def test_what_a_json_answer_asserts(answer: str, schema: Any, field: str, share: float) -> None:
+    rows = [row(answer, contexts=CONTEXTS, **({"schema": schema} if schema else {}))]
+    assert value({"name": "groundedness", "field": field}, *rows) == share
+    assert value({"name": "hallucination_rate", "field": field}, *rows) == float(share < 1)
+
+
 class Saying:
     """A judge that answers by the statement it is shown."""
 

@@ -12,18 +12,19 @@ import httpx
 import pytest
 
 from tunesmith.errors import EvaluationError, RecipeError
+from tunesmith.evaluate.answer_store import AnswerStore
 from tunesmith.evaluate.metric import Answered, Graded, grade_key, load_metric
 from tunesmith.evaluate.pairwise import Verdicts, win_rate, win_rates
 from tunesmith.evaluate.running import RunOptions, run_suite
 from tunesmith.evaluate.scoring import score
 from tunesmith.evaluate.subject import Asked, Reply
-from tunesmith.evaluate.suite import load_suite
+from tunesmith.evaluate.suite import judged_by, load_suite
 from tunesmith.grade.judge import HttpJudge, JudgeFailed, Judgement
 from tunesmith.progress import Silent
 from tunesmith.types.conversation import Message
 from tunesmith.types.fields import MetricSpec
 from tunesmith.types.report import Prediction
-from tunesmith.types.suite import Item, Pairwise
+from tunesmith.types.suite import Item, Pairwise, Suite
 
 
 class Judging:
@@ -184,6 +185,36 @@ def test_a_judge_that_says_something_else_leaves_pairs_unscored() -> None:
 def test_a_baseline_that_did_not_take_part() -> None:
     with pytest.raises(EvaluationError, match="'older' did not take part"):
         compared(Judging(by_length), baseline="older")
+
+
+def test_verdicts_are_kept_and_only_those_that_failed_are_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "post.yaml"
+    path.write_text(SUITE)
+    what, subjects = load_suite(path), [Fixed("old", "dear"), Fixed("new", "dear friend")]
+
+    def run(judge: Judging, suite: Suite = what) -> Any:
+        store = AnswerStore(tmp_path / "answers")
+        return asyncio.run(run_suite(suite, subjects, RunOptions(), Silent(), judge, store)).wins[0]
+
+    first = run(half := Judging(lambda prompt: "fail" if "Ben" in prompt else by_length(prompt)))
+    assert (first.n, first.unscored, len(half.prompts)) == (1, 1, 4)
+    second = run(whole := Judging(by_length))
+    assert (second.n, second.unscored, len(whole.prompts)) == (2, 0, 2)
+    assert all("Ben" in prompt for prompt in whole.prompts)
+    third = run(silent := Judging(lambda prompt: "fail"))
+    assert (third, silent.prompts) == (second, [])
+    pairs = what.pairwise.model_copy(update={"rubric": "correctness"}) if what.pairwise else None
+    run(other := Judging(by_length), what.model_copy(update={"pairwise": pairs}))
+    assert len(other.prompts) == 4  # another question to the judge
+
+
+def test_verdicts_of_one_server_are_not_another_s(tmp_path: Path) -> None:
+    path = tmp_path / "post.yaml"
+    path.write_text(SUITE)
+    asked = judged_by(load_suite(path), "referee", "http://one/v1", "ONE_KEY").pairwise
+    assert asked == Pairwise(
+        model="referee", rubric="tone", baseline="old", base_url="http://one/v1", api_key_env="ONE_KEY"
+    )
 
 
 class Fixed:

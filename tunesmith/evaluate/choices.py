@@ -8,14 +8,21 @@ import string
 from tunesmith.evaluate.labels import normalise
 from tunesmith.types.report import Prediction
 
-__all__ = ["chosen", "right_choice"]
+__all__ = ["chosen", "is_pair", "right_choice"]
 
 WRITTEN = re.compile(r"^\W?([A-Z])\W?(?:$|[\s.:)\]]+(.+)$)", re.DOTALL)
 """'B', '(B)', 'B.', or 'B. its text'"""
 
 
+def is_pair(row: Prediction) -> bool:
+    """Whether the row's two options are answers of which people chose one: neither is right or wrong."""
+    return "rejected" in row.expect
+
+
 def right_choice(row: Prediction) -> int | None:
     """Place of the right option: the option that the reference is, or the one of its letter; None where it is none."""
+    if is_pair(row):
+        return None
     if row.reference in row.options:
         return row.options.index(row.reference)
     place = string.ascii_uppercase.find(row.reference) if len(row.reference) == 1 else -1

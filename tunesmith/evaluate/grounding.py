@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunesmith.errors import EvaluationError
@@ -25,6 +25,7 @@ _FILLERS = frozenset((
     "them", "then", "there", "these", "they", "this", "those", "to", "too", "was", "we", "were", "what",
     "when", "which", "who", "will", "with", "would", "yes", "you", "your",
 ))  # fmt: skip
+_CITED = "citations"
 _CITATION = re.compile(r"\[[^\[\]\n]{1,64}\]")
 _PROMPT = """Decide whether the passages support a statement. A statement is supported when the passages say it or it \
 follows from them directly; knowledge from elsewhere does not count.
@@ -43,8 +44,9 @@ class Grounding(Value):
     Without `model`, a sentence counts as supported when at least `overlap` of its content words, and every number in
     it, occur in one of the contexts. That is a lexical check: it sees invented names and figures, and is fooled by
     a contradiction in the same words and by a faithful paraphrase in others. With `model`, that model (at `base_url`,
-    or the judge of the run) is asked about each sentence. `field` names the text to look at in answers that are JSON
-    objects ("": all their texts but the citations).
+    or the judge of the run) is asked about each sentence. `field` names what to look at in answers that are JSON
+    objects ("": all their texts but the citations and what `expect.schema` chooses from a list, such as a status;
+    without a schema, words that stand alone are looked at only where no text has several).
     """
 
     model: str = ""
@@ -62,9 +64,9 @@ class Grounding(Value):
         pools = [_content(text) for text in contexts]
         return any(numbers <= pool and len(wanted & pool) >= self.overlap * len(wanted) for pool in pools)
 
-    def share(self, answer: str, contexts: Any) -> float | None:
+    def share(self, answer: str, expect: Mapping[str, Any]) -> float | None:
         """Supported sentences / sentences; 1 for an answer without any: it asserts nothing. None without contexts."""
-        texts, said = context_texts(contexts), spoken(answer, self.field)
+        texts, said = context_texts(expect.get("contexts")), spoken(answer, self.field, expect.get("schema"))
         if not texts:
             return None
         return sum(self.supported(sentence, texts) for sentence in said) / len(said) if said else 1.0
@@ -73,7 +75,7 @@ class Grounding(Value):
         """The share of each row: as it was graded when a model judges, else by words."""
         if self.model:
             return [row.grades.get(grade_key(metric)) for row in predictions]
-        return [self.share(row.answer, row.expect.get("contexts")) for row in predictions]
+        return [self.share(row.answer, row.expect) for row in predictions]
 
     async def judged(self, answered: Sequence[Answered], judge: Judge | None) -> list[float | None]:
         """`share` of each answer, by the model when one is named; None where one of its sentences could not be judged.
@@ -81,7 +83,7 @@ class Grounding(Value):
         Raises EvaluationError when there is nobody to ask.
         """
         if not self.model:
-            return [self.share(each.prediction.answer, each.item.expect.get("contexts")) for each in answered]
+            return [self.share(each.prediction.answer, each.item.expect) for each in answered]
         if self.base_url is not None:
             async with HttpJudge(self.base_url, self.api_key_env) as server:
                 return await self._all(answered, server)
@@ -96,8 +98,9 @@ class Grounding(Value):
         return list(await asyncio.gather(*(self._one(each, judge) for each in answered)))
 
     async def _one(self, answered: Answered, judge: Judge) -> float | None:
-        contexts = context_texts(answered.item.expect.get("contexts"))
-        said = spoken(answered.prediction.answer, self.field)
+        expect = answered.item.expect
+        contexts = context_texts(expect.get("contexts"))
+        said = spoken(answered.prediction.answer, self.field, expect.get("schema"))
         if not contexts or not said:
             return 1.0 if contexts else None
         verdicts = await asyncio.gather(*(self._ask(sentence, contexts, judge) for sentence in said))
@@ -120,18 +123,42 @@ def context_texts(contexts: Any) -> list[str]:
     return [str(each["text"]) for each in contexts if isinstance(each, dict)] if isinstance(contexts, list) else []
 
 
-def spoken(answer: str, field: str) -> list[str]:
+def spoken(answer: str, field: str, schema: Any = None) -> list[str]:
     """The sentences of an answer, without citation marks and without those that decline to answer; those of its texts
-    when it is a JSON object.
+    when it is a JSON object (see `Grounding` for which), whose JSON Schema is `schema` where one is known.
     """
     found = next(repaired(answer), None)
     if found is not None and isinstance(found.value, dict) and "surrounding_text" not in found.repairs:
-        values = {field: found.value.get(field)} if field else found.value
-        texts = [value for key, value in values.items() if isinstance(value, str) and " " in value.strip()]
+        texts = _texts_of(found.value, field, schema if isinstance(schema, dict) else None)
     else:
         texts = [answer]
     said = [sentence for text in texts for sentence in sentences(_CITATION.sub("", text))]
     return [sentence for sentence in said if not declines(sentence)]
+
+
+def _texts_of(answer: Mapping[str, Any], field: str, schema: Mapping[str, Any] | None) -> list[str]:
+    """The texts of a JSON answer that may assert something; the value of `field`, a number too, when one is named."""
+    if field:
+        named = answer.get(field)
+        number = isinstance(named, int | float) and not isinstance(named, bool)
+        return [str(named)] if number else list(_leaves(named, {}))
+    stated = {key: value for key, value in answer.items() if key != _CITED}
+    texts = list(_leaves(stated, schema or {}))
+    return texts if schema else [text for text in texts if " " in text.strip()] or texts
+
+
+def _leaves(value: Any, schema: Any) -> Iterator[str]:
+    """Every text in `value` that `schema` does not choose from a list."""
+    known = schema if isinstance(schema, dict) else {}
+    if isinstance(value, dict):
+        parts = known.get("properties", {})
+        for key, part in value.items():
+            yield from _leaves(part, parts.get(key))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _leaves(part, known.get("items"))
+    elif isinstance(value, str) and not {"enum", "const"} & known.keys():
+        yield value
 
 
 def _content(text: str) -> frozenset[str]:

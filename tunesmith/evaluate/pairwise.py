@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
 from tunesmith.errors import EvaluationError
 from tunesmith.evaluate import statistics
+from tunesmith.evaluate.answer_store import AnswerStore, Kept
 from tunesmith.evaluate.clusters import clusters_of, summed
 from tunesmith.evaluate.json_answers import repaired
 from tunesmith.evaluate.metric import Answered, Floats, ratio
 from tunesmith.evaluate.rubrics import rubric_text, shown
 from tunesmith.grade.judge import HttpJudge, Judge, JudgeFailed
+from tunesmith.types.base import digest_json
 from tunesmith.types.report import Prediction, WinRate
 from tunesmith.types.suite import Item, Pairwise
 
@@ -61,11 +64,13 @@ async def win_rates(
     answers: Mapping[str, Sequence[Prediction]],
     judge: Judge | None,
     confidence: float = 0.95,
+    store: AnswerStore | None = None,
 ) -> tuple[WinRate, ...]:
     """The win rate of every model against `spec.baseline` (default: the first), on the items that both answered.
 
-    `answers` are each model's predictions by its name. Raises EvaluationError without a model or anybody to ask, or for
-    a baseline that did not take part.
+    `answers` are each model's predictions by its name. Verdicts are kept in `store` by all that the judge was shown;
+    one that could not be had is asked for again next time. Raises EvaluationError without a model or anybody to ask,
+    or for a baseline that did not take part.
     """
     baseline = spec.baseline or next(iter(answers), "")
     if baseline not in answers:
@@ -75,25 +80,32 @@ async def win_rates(
     others = [name for name in answers if name != baseline]
     if not others:
         return ()
-    if spec.base_url is not None:
-        async with HttpJudge(spec.base_url, spec.api_key_env) as server:
-            return await win_rates(spec.model_copy(update={"base_url": None}), items, answers, server, confidence)
-    if judge is None:
-        raise EvaluationError(
-            f"The model {spec.model} is to compare answers, but no server was given.",
-            hint="Set pairwise.base_url to an OpenAI-compatible server.",
-        )
-    pairs = [await judged_pairs(spec, items, answers[name], answers[baseline], judge) for name in others]
+    server = nullcontext(judge) if spec.base_url is None else HttpJudge(spec.base_url, spec.api_key_env)
+    identity = {"pairwise": spec.model, "url": spec.base_url}
+    async with server as asked:
+        if asked is None:
+            raise EvaluationError(
+                f"The model {spec.model} is to compare answers, but no server was given.",
+                hint="Set pairwise.base_url to an OpenAI-compatible server.",
+            )
+        with nullcontext(None) if store is None else store.of(identity) as kept:
+            pairs = [
+                await judged_pairs(spec, items, (answers[name], answers[baseline]), asked, kept) for name in others
+            ]
     return tuple(
         win_rate(found, name, baseline, spec.model, confidence) for found, name in zip(pairs, others, strict=True)
     )
 
 
 async def judged_pairs(
-    spec: Pairwise, items: Sequence[Item], ours: Sequence[Prediction], theirs: Sequence[Prediction], judge: Judge
+    spec: Pairwise,
+    items: Sequence[Item],
+    answers: tuple[Sequence[Prediction], Sequence[Prediction]],
+    judge: Judge,
+    kept: Kept | None = None,
 ) -> list[Verdicts]:
-    """Both verdicts on every item that has two answers. Two equal answers are a tie without asking."""
-    mine, other = ({row.example_id: row for row in rows if not row.error} for rows in (ours, theirs))
+    """Both verdicts on every item that has two answers (ours, theirs). Two equal answers are a tie without asking."""
+    mine, other = ({row.example_id: row for row in rows if not row.error} for rows in answers)
     both = [item for item in items if item.id in mine and item.id in other]
 
     async def one(item: Item) -> Verdicts:
@@ -104,7 +116,7 @@ async def judged_pairs(
         own = item.expect.get("rubric")
         rubric = rubric_text(own if isinstance(own, str) and own else spec.rubric)
         texts = [_QUESTION.format(rubric=rubric, **seen, first=x, second=y) for x, y in ((a, b), (b, a))]
-        first, second = await asyncio.gather(*(_ask(text, spec.model, judge) for text in texts))
+        first, second = await asyncio.gather(*(_verdict(text, spec.model, judge, kept) for text in texts))
         return Verdicts(first, None if second is None else _SWAPPED[second], item.group)
 
     return list(await asyncio.gather(*map(one, both)))
@@ -155,6 +167,17 @@ def _score(pair: Verdicts) -> float:
     if pair.first != pair.second or pair.first == "tie":
         return 0.5
     return 1.0 if pair.first == "A" else 0.0
+
+
+async def _verdict(text: str, model: str, judge: Judge, kept: Kept | None) -> Verdict | None:
+    """The verdict on `text`, as it was kept where it is there."""
+    if kept is None:
+        return await _ask(text, model, judge)
+    key = digest_json([text])
+    known: Verdict | None = kept.get(key)
+    if known is None and (known := await _ask(text, model, judge)) is not None:
+        kept.put(key, known)
+    return known
 
 
 async def _ask(text: str, model: str, judge: Judge) -> Verdict | None:

@@ -50,8 +50,8 @@ async def run_suite(
 ) -> EvaluationReport:
     """Every subject in turn on the same items, then scores and paired comparisons.
 
-    An item whose answer cannot be had is an unscored row that says why. `answers` keeps every answer and grade by
-    content: what was asked before is not asked again.
+    An item whose answer cannot be had is an unscored row that says why. `answers` keeps every answer, grade and
+    verdict by content: what was asked before is not asked again.
 
     Raises:
         EvaluationError: no subjects, two of one name, a subject that answers nothing at all, or a metric that cannot
@@ -70,7 +70,7 @@ async def run_suite(
     wins: tuple[WinRate, ...] = ()
     if suite.pairwise is not None:
         given = {each.name: each.predictions for each in contestants}
-        wins = await win_rates(suite.pairwise, items, given, judge, options.confidence)
+        wins = await win_rates(suite.pairwise, items, given, judge, options.confidence, answers)
     return EvaluationReport(
         wins=wins,
         agreements=await agreements(suite.metrics, items, judge, answers),

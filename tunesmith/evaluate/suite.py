@@ -149,7 +149,7 @@ def _of_sound_parts(document: Document, folder: Path) -> list[Problem]:
 
 def judged_by(suite: Suite, model: str, base_url: str | None = None, api_key_env: str = "OPENAI_API_KEY") -> Suite:
     """The suite with `model` as the judge of every metric that asks one and names none, at `base_url` where it names no
-    server: grades are kept by a metric's options, and those of one server are not another's.
+    server: grades are kept by a metric's options, and those of one server are not another's. So are pairs' verdicts.
     """
     server: dict[str, JsonValue] = {"base_url": base_url, "api_key_env": api_key_env} if base_url else {}
     specs = []
@@ -160,7 +160,10 @@ def judged_by(suite: Suite, model: str, base_url: str | None = None, api_key_env
             options["model"] = options.get("model") or model
             options = options if options.get("base_url") else {**options, **server}
         specs.append(MetricSpec.model_validate({"name": spec.name, "label": spec.label, **options}))
-    return suite.model_copy(update={"metrics": tuple(specs)})
+    pairs = suite.pairwise
+    if pairs is not None and pairs.base_url is None:
+        pairs = pairs.model_copy(update=server)
+    return suite.model_copy(update={"metrics": tuple(specs), "pairwise": pairs})
 
 
 class _Parts:

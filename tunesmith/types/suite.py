@@ -37,6 +37,7 @@ class Item(Value):
     - `number`: the number that the answer must end on
     - `tools`: the tools offered, as in the item
     - `letter`: the right option's letter; `choices`: the options' texts in the order of their letters
+    - `rejected`: of a preference pair, the answer that people did not choose
     - `contexts`: `[{"id": ..., "text": ...}]`, what may be cited; `citations`: the ids wanted
     - `constraints`: `[{"name": ..., **options}]`, checks on the text's form
     - `refusal`: `"refuse"` or `"comply"`

@@ -29,4 +29,5 @@ class Preference(ItemType):
 
     def item(self) -> Item:
         """Both answers as options, the chosen one as the reference."""
-        return self.asked(reference=self.chosen, options=(self.chosen, self.rejected))
+        options, expect = (self.chosen, self.rejected), {"rejected": self.rejected}
+        return self.asked(reference=self.chosen, options=options, expect=expect)

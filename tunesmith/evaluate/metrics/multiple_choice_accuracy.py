@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from tunesmith.evaluate.choices import is_pair
 from tunesmith.evaluate.labels import normalise
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
@@ -28,7 +29,8 @@ class MultipleChoiceAccuracy(Value):
     `by: logprob`: the option with the highest log-probability is the reference; of equal ones, the first is taken.
     `by: answer`: the written answer begins with the right letter ("B", "(b)", "B. Paris"), states it ("The answer is
     B"), or is the right option's text; whatever names no option is wrong. `by: any` takes log-probabilities where a row
-    has them. Rows without options are unscored. Log-probabilities (-1, -2) and (-3, -1), each with A right: 1/2.
+    has them. Rows without options and preference pairs are unscored. Log-probabilities (-1, -2) and (-3, -1), each with
+    A right: 1/2.
     """
 
     better: ClassVar[Better] = "higher"
@@ -47,7 +49,7 @@ class MultipleChoiceAccuracy(Value):
 
     def _row(self, row: Prediction) -> tuple[float, float]:
         known = len(row.option_logprobs) == len(row.options) and not np.isnan(row.option_logprobs).any()
-        if row.reference not in row.options or (self.by == "logprob" and not known):
+        if row.reference not in row.options or is_pair(row) or (self.by == "logprob" and not known):
             return np.nan, np.nan
         if known and self.by != "answer":
             return float(row.options[int(np.argmax(row.option_logprobs))] == row.reference), 1.0

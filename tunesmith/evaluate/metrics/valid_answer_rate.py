@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tunesmith.evaluate.choices import chosen
+from tunesmith.evaluate.choices import chosen, is_pair
 from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
@@ -39,6 +39,6 @@ class ValidAnswerRate(Value):
 
 
 def _row(row: Prediction, labelled: bool) -> tuple[float, float]:
-    if not labelled and not row.options:
+    if not labelled and (not row.options or is_pair(row)):
         return np.nan, np.nan
     return float((row.label if labelled else chosen(row)) is not None), 1.0
