@@ -33,6 +33,7 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.delay_seconds, self.wrong = delay_seconds, wrong
         self.asked: Counter[str] = Counter()
+        self.shots: set[tuple[str, ...]] = set()
 
     @property
     def url(self) -> str:
@@ -45,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         question = body["messages"][-1]["content"]
+        self.server.shots.add(tuple(message["content"] for message in body["messages"][:-1]))
         self.server.asked[question] += 1
         time.sleep(self.server.delay_seconds)
         answer = "wrong" if self.server.wrong in question else question.split()[-1]
@@ -196,3 +198,26 @@ def test_a_model_of_this_machine_through_a_server_of_our_own(folder: Path) -> No
     report = json.loads((Path(result["folder"]) / "choices.evaluation.json").read_text())
     bare, shot = (each["predictions"][0]["prompt_tokens"] for each in report["contestants"])
     assert shot > bare + len("Say yes or no.")
+
+    make_tiny_model(base, seed=1)  # another model in the same folder is not answered from what the first one said
+    words = ("--base", str(base), "--model", "base", "--out", "again")
+    code, shown, error = finished(folder, "home", "run", "choices.yaml", *words, "--json")
+    assert code == 0, error
+    other = json.loads(shown)["suites"]["choices"]["scores"]["base"]["perplexity"]["value"]
+    assert other != scores["base"]["perplexity"]["value"]
+
+
+def test_examples_that_are_asked_themselves_are_left_out(folder: Path, server: Scripted) -> None:
+    (folder / "shots.yaml").write_text(
+        "suite: shots\nmetrics: [exact_match]\nitems:\n"
+        "  - {type: qa, question: '  Echo 7 ', answer: '7'}\n  - {type: qa, question: echo me, answer: me}\n"
+    )
+    words = ("run", "sums.yaml", "--examples", "shots.yaml", "--out", "out", "--model")
+    code, _, error = finished(folder, "home", *words, f"m@{server.url}+2shots")
+    assert code == 1
+    assert "1 with an answer are there, besides 1 that are asked themselves" in " ".join(error.split())
+    assert not server.asked
+    code, _, error = finished(folder, "home", *words, f"m@{server.url}+1shot")
+    assert code == 0, error
+    assert "1 are left out, since they are asked themselves" in error
+    assert server.shots == {("echo me", "me")}

@@ -46,7 +46,9 @@ class Flags(NamedTuple):
     ]
     out: Annotated[Path | None, typer.Option(help="Where the results go; default: a folder of TUNESMITH_HOME.")] = None
     system: Annotated[str | None, typer.Option(help="The system prompt of +prompt: a text, or @FILE.")] = None
-    examples: Annotated[str | None, typer.Option(help="The suite that +Kshots takes its examples from.")] = None
+    examples: Annotated[
+        str | None, typer.Option(help="The suite that +Kshots takes examples from: items that are not asked.")
+    ] = None
     base: Annotated[str | None, typer.Option(help="The untuned model `base`; default: the newest release's.")] = None
     judge: Annotated[str | None, typer.Option(help="NAME@URL of the model that judges.")] = None
     key_env: Annotated[str, typer.Option(help="Environment variable with the key of servers at a URL.")] = (
@@ -80,7 +82,7 @@ def run(flags: Flags) -> None:
     for suite in suites:
         require_judges(suite, labels, server="@http" in (flags.judge or ""))
     scored = any(reads_logprobs(suite) for suite in suites)
-    given = _shots(flags)
+    given = _shots(flags, suites)
     with reached(choices, home, given, base=flags.base, key_variable=flags.key_env, scored=scored) as models:
         reports = asyncio.run(_run(flags, suites, models, home))
     turns = [turn.model_dump(mode="json") for turn in given.turns]
@@ -236,13 +238,15 @@ def _load_suite(name: str, option: str) -> Suite:
     return load_suite(path)
 
 
-def _shots(flags: Flags) -> Shots:
+def _shots(flags: Flags, suites: list[Suite]) -> Shots:
+    """What +prompt and +Kshots stand for. An example that is asked itself would give its answer away."""
     from tunesmith.cli.eval_models import Shots
-    from tunesmith.evaluate.prompting import few_shot
+    from tunesmith.evaluate.prompting import few_shot, not_asked
 
     system = text_of(flags.system, "--system") if flags.system else flags.system
     items = _load_suite(flags.examples, "--examples").items if flags.examples else ()
-    return Shots(system, few_shot(items, len(items)))
+    fit = not_asked(items, [item for suite in suites for item in suite.items])
+    return Shots(system, few_shot(fit, len(fit)), asked=len(items) - len(fit))
 
 
 def _plain(found: EvaluationReport) -> dict[str, object]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from tunesmith.cli.options import UNUSABLE
+from tunesmith.cli.output import RichProgress
 from tunesmith.errors import Problem, RecipeError, nearest
+from tunesmith.types.base import digest_json
 from tunesmith.types.conversation import Message
 
 if TYPE_CHECKING:
@@ -34,10 +36,13 @@ class Choice(NamedTuple):
 
 
 class Shots(NamedTuple):
-    """What `+prompt` and `+Kshots` mean: a system prompt, and turns to take examples from."""
+    """What `+prompt` and `+Kshots` mean: a system prompt, and turns to take examples from; `asked` examples were left
+    out, since they are asked themselves.
+    """
 
     system: str | None
     turns: tuple[Message, ...]
+    asked: int = 0
 
 
 class Reached(NamedTuple):
@@ -48,8 +53,15 @@ class Reached(NamedTuple):
     prompting: Prompting
 
 
+class _Base(NamedTuple):
+    """A base model of this machine: the digest of all that its answers depend on, and its template."""
+
+    digest: str
+    renderer: PromptRenderer
+
+
 class _Local(NamedTuple):
-    """A model of this machine: what a server calls it, its base, its digest, its own system prompt."""
+    """A model of this machine: what a server calls it, its base, its digest on that base, its own system prompt."""
 
     name: str
     base: str
@@ -89,29 +101,32 @@ def reached(
 ) -> Iterator[list[Reached]]:
     """All models ready to be asked; releases and the base through servers of our own, one for each base model.
 
-    `scored` also makes the renderers that log-probabilities of options need. Raises NotFound with the nearest match
-    for an unknown release, RecipeError for a prompt or examples that were not given.
+    `scored` also gives the renderers that log-probabilities of options need. A local model is known by its weights and
+    its template, whatever its folder is called: what is kept of another is not its answer.
+
+    Raises NotFound with the nearest match for an unknown release, RecipeError for a prompt or examples that were not
+    given.
     """
     from tunesmith.cli.server_process import running_server
     from tunesmith.evaluate.http_subject import Address
 
     _require_given(choices, given)
+    if given.asked and any(each.shots for each in choices):
+        RichProgress().say(f"--examples: {given.asked} are left out, since they are asked themselves")
     local = {each: _local(each, home, base) for each in choices if each.url is None}
+    bases = {name: _opened(name, home) for name in {each.base for each in local.values()}}
     with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(running_server(home, name)) for name in {each.base for each in local.values()}
-        }
-        renderers = {name: _renderer(name, home) for name in servers} if scored else {}
+        servers = {name: stack.enter_context(running_server(home, name)) for name in bases}
         models = []
         for each in choices:
             if each.url is not None:
                 address, own = Address(each.url, each.what, key_variable=key_variable), None
             else:
                 found = local[each]
-                server = servers[found.base]
-                url = f"{server.address}/v1"
-                renderer = renderers.get(found.base)
-                address = Address(url, found.name, server.key, digest=found.digest, renderer=renderer)
+                server, opened = servers[found.base], bases[found.base]
+                digest = digest_json([found.digest, opened.digest])
+                renderer = opened.renderer if scored else None
+                address = Address(f"{server.address}/v1", found.name, server.key, digest=digest, renderer=renderer)
                 own = found.system
             models.append(Reached(each.label, address, _prompting(each, given, own)))
         yield models
@@ -124,7 +139,8 @@ def _require_given(choices: Sequence[Choice], given: Shots) -> None:
     most = max((each.shots for each in choices), default=0)
     if most * 2 > len(given.turns):
         there = len(given.turns) // 2
-        fix = f"{there} with an answer are there; name a suite with at least {most}"
+        also = f", besides {given.asked} that are asked themselves" if given.asked else ""
+        fix = f"{there} with an answer are there{also}; name a suite with at least {most} others"
         problems.append(Problem(f"{most} examples are wanted", file="--examples", fix=fix))
     if problems:
         raise RecipeError(problems, message=UNUSABLE)
@@ -145,17 +161,22 @@ def _local(chosen: Choice, home: Path, base: str | None) -> _Local:
     try:
         if chosen.what == BASE:
             name = base or choose_base(registry)
-            return _Local(BASE, name, f"base:{name}", None)
+            return _Local(BASE, name, BASE, None)
         release = registry.get(chosen.what)
         return _Local(release.reference, release.base, release.identity(), release.system_prompt)
     finally:
         registry.close()
 
 
-def _renderer(base: str, home: Path) -> PromptRenderer:
+def _opened(base: str, home: Path) -> _Base:
+    """The base model as it lies there now."""
+    from tunesmith import __version__
+    from tunesmith.measurement import computed_in
     from tunesmith.models.template import Renderer
     from tunesmith.models.weights import resolve_base
-    from tunesmith.progress import Silent
     from tunesmith.types.recipe import ModelSpec
 
-    return Renderer(resolve_base(ModelSpec(base=base), home, Silent()).path)
+    files = resolve_base(ModelSpec(base=base), home, RichProgress())
+    renderer = Renderer(files.path)
+    parts = [files.digest, renderer.template_digest, computed_in("auto"), __version__]
+    return _Base(digest_json(parts), renderer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Message
 from tunesmith.types.suite import Item
 
-__all__ = ["AS_WRITTEN", "Prompting", "few_shot"]
+__all__ = ["AS_WRITTEN", "Prompting", "few_shot", "not_asked"]
 
 
 class Prompting(Value):
@@ -37,10 +37,24 @@ AS_WRITTEN = Prompting()
 """Every item as the suite writes it."""
 
 
+def not_asked(items: Sequence[Item], asked: Sequence[Item]) -> tuple[Item, ...]:
+    """Those of `items` whose question is none of what `asked` asks, apart from case and spaces."""
+    questions = {_plain(each) for item in asked for each in (*_said(item), *item.followups)}
+    return tuple(item for item in items if not questions & {_plain(each) for each in (*_said(item), *item.followups)})
+
+
+def _said(item: Item) -> Iterator[str]:
+    return (message.content or "" for message in item.messages if message.role == "user")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
 def few_shot(items: Sequence[Item], count: int, seed: int = 0) -> tuple[Message, ...]:
     """`count` examples as turns: the last question of items with a reference, drawn without replacement.
 
-    Take them from items that are not asked: a model that has seen its own question answers nothing.
+    Take them from items that are `not_asked`: a model that has seen its own question answers nothing.
     """
     usable = [item for item in items if item.reference and not item.followups and item.messages[-1].role == "user"]
     drawn = random.Random(seed).sample(usable, min(count, len(usable)))
