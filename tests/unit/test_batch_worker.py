@@ -14,17 +14,20 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from tunesmith.errors import NotFound
 from tunesmith.serve import failures
+from tunesmith.serve.api.batches import worker
 from tunesmith.serve.api.batches.worker import Pace, work_on, working
 from tunesmith.serve.caller import Asking
 from tunesmith.serve.platform import Platform, open_platform
 from tunesmith.settings import Settings
+from tunesmith.store.keys import add_key, revoke_key, rotate_key
 from tunesmith.store.webhooks import WebhookStore
 from tunesmith.types.batches import Batch, BatchResult
 from tunesmith.types.files import FileDetails
+from tunesmith.types.key import Grant
 from tunesmith.types.webhooks import WebhookEndpoint
 
 QUICK = Pace(batches=1, requests=2, look=0.02, renew=0.02, lease=8)
@@ -45,7 +48,7 @@ class Endpoint:
         failures.install(self.app)
 
         @self.app.post("/v1/embeddings")
-        async def embeddings(request: Request, caller: Asking) -> JSONResponse:
+        async def embeddings(request: Request, caller: Asking) -> Response:
             name = (await request.json())["input"]
             self.asked[name] += 1
             self.projects.add(caller.project)
@@ -54,6 +57,8 @@ class Endpoint:
                 return JSONResponse({"error": {"message": "busy"}}, 429, headers={"retry-after": "0.1"})
             if name == "broken":
                 raise RuntimeError("wires crossed")
+            if name == "garbled":
+                return HTMLResponse("<h1>500</h1>", 500)
             await self.gate.wait()
             self.answered[name] += 1
             if self.answered.total() == self.closes_after:
@@ -246,6 +251,105 @@ def test_what_is_not_answered_in_time_is_an_error_that_says_so(platform: Platfor
     assert {line["error"]["code"] for line in errors} == {"batch_expired"}
     assert {line["response"] for line in errors} == {None}
     assert len(output(platform, done.output_file_id)) + len(errors) == 4
+
+
+def test_an_answer_that_is_no_json_fails_alone(platform: Platform) -> None:
+    async def run() -> None:
+        begin(platform, ["a", "garbled", "c"])
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, done.counts.completed, done.counts.failed) == ("completed", 2, 1)
+    (failure,) = output(platform, done.error_file_id)
+    assert (failure["custom_id"], failure["error"]["code"]) == ("2", "server_error")
+    assert "status 500" in failure["error"]["message"]
+
+
+def test_an_internal_error_keeps_what_was_answered(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = worker.answer
+
+    async def breaks_at_three(client: Any, endpoint: Any, request: Any) -> BatchResult:
+        if request.line == 3:
+            raise RuntimeError("wires crossed")
+        return await ask(client, endpoint, request)
+
+    async def run() -> None:
+        begin(platform, ["a", "b", "c", "d", "e"])
+        async with work(platform, Endpoint(), QUICK._replace(requests=1)):
+            await until(ended(platform))
+
+    monkeypatch.setattr(worker, "answer", breaks_at_three)
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, done.counts.total, done.counts.completed, done.counts.failed) == ("failed", 5, 2, 3)
+    (problem,) = done.problems
+    assert (problem.code, problem.message) == ("server_error", "Internal error: RuntimeError.")
+    assert [line["custom_id"] for line in output(platform, done.output_file_id)] == ["1", "2"]
+    errors = output(platform, done.error_file_id)
+    assert [(line["custom_id"], line["error"]["code"]) for line in errors] == [(n, "server_error") for n in "345"]
+
+
+def test_requests_that_cannot_be_read_do_not_take_the_answers_with_them(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_: Path) -> Iterator[Any]:
+        raise KeyError("custom_id")
+        yield
+
+    async def run() -> None:
+        batch = begin(platform, ["a", "b"])
+        platform.batches.add_result(batch, BatchResult(line=1, failed=False, content='{"custom_id": "1"}\n'))
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    monkeypatch.setattr(worker, "requests_of", unreadable)
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, done.error_file_id) == ("failed", None)
+    assert output(platform, done.output_file_id) == [{"custom_id": "1"}]
+
+
+def test_a_batch_whose_key_is_revoked_stops(platform: Platform) -> None:
+    async def run() -> Endpoint:
+        endpoint = Endpoint()
+        endpoint.closes_after = 1
+        with platform.database.transaction() as session:
+            key = add_key(session, Grant(project="ours"), int(time.time())).key
+        begin(platform, ["a", "b", "c", "d"], key=key.id)
+        async with work(platform, endpoint, QUICK._replace(requests=1)):
+            await until(lambda: platform.batches.get("ours", "batch_1").counts.completed == 1)
+            with platform.database.transaction() as session:
+                revoke_key(session, key.id, int(time.time()))
+            await until(ended(platform))
+        return endpoint
+
+    endpoint = asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, done.counts.completed, done.counts.failed) == ("failed", 1, 3)
+    (problem,) = done.problems
+    assert (problem.code, problem.message) == (
+        "invalid_api_key",
+        "The API key that began this has expired or was revoked.",
+    )
+    assert [line["custom_id"] for line in output(platform, done.output_file_id)] == ["1"]
+    assert {line["error"]["code"] for line in output(platform, done.error_file_id)} == {"invalid_api_key"}
+    assert endpoint.answered == {"a": 1}
+
+
+def test_a_batch_goes_on_with_the_key_that_its_own_was_rotated_to(platform: Platform) -> None:
+    async def run() -> None:
+        now = int(time.time())
+        with platform.database.transaction() as session:
+            key = add_key(session, Grant(project="ours"), now).key
+            rotate_key(session, key.id, 0, now)
+        begin(platform, ["a", "b"], key=key.id)
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    assert platform.batches.get("ours", "batch_1").status == "completed"
 
 
 def test_a_file_that_is_gone_fails_the_batch(platform: Platform) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -93,6 +95,36 @@ def test_the_ring_knows_new_keys_at_once_and_changes_when_it_looks_again(
             store.revoke_key(session, other.key.id, int(time.time()))
         monkeypatch.setattr(keyring, "FRESH_SECONDS", 0.0)
         assert await ring.find(other.secret) is None
+
+    asyncio.run(run())
+
+
+def test_a_key_that_is_revoked_while_the_keys_are_read_opens_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "FRESH_SECONDS", 3_600.0)
+
+    async def run() -> None:
+        ring = KeyRing(database)
+        with database.transaction() as session:
+            made = store.add_key(session, Grant(), int(time.time()))
+        has_read, revoked, read = threading.Event(), threading.Event(), ring._read
+
+        def read_slowly() -> Any:
+            found = read()
+            has_read.set()
+            assert revoked.wait(60)
+            return found
+
+        monkeypatch.setattr(ring, "_read", read_slowly)
+        asked_before = asyncio.create_task(ring.find(made.secret))
+        await asyncio.to_thread(has_read.wait, 60)
+        with database.transaction() as session:
+            store.revoke_key(session, made.key.id, int(time.time()))
+        ring.forget()
+        revoked.set()
+        assert await asked_before == made.key
+        assert await ring.find(made.secret) is None
 
     asyncio.run(run())
 

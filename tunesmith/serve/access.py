@@ -15,7 +15,7 @@ from tunesmith.serve.keyring import KeyRing
 from tunesmith.serve.scopes import scope_of
 from tunesmith.types.key import Key
 
-__all__ = ["OPEN_PATHS", "AccessCheck", "require_allowed"]
+__all__ = ["OPEN_PATHS", "AccessCheck", "key_gone", "require_allowed"]
 
 OPEN_PATHS = frozenset({"/health", "/openapi.json"})
 """What anybody may read: whether the server is well, and how to talk to it."""
@@ -51,6 +51,8 @@ class AccessCheck:
         if not state["internal"]:
             put_caller(scope, await self._caller(scope))
         elif self._keys is not None and state["caller"].key is not None:
+            if not await self._keys.goes_on(state["caller"].key):
+                raise key_gone()
             state["key"] = await self._keys.known(state["caller"].key)
 
     async def _caller(self, scope: Scope) -> Caller:
@@ -66,6 +68,11 @@ class AccessCheck:
             raise _unknown("Incorrect API key provided. It is unknown here, has expired or was revoked.")
         scope["state"]["key"] = key
         return Caller(project=key.project, key=key.id, role=key.role)
+
+
+def key_gone() -> ApiError:
+    """The refusal of what the server asks of itself for a key that opens nothing any more."""
+    return _unknown("The API key that began this has expired or was revoked.")
 
 
 def _unknown(message: str) -> ApiError:

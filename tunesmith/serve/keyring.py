@@ -33,7 +33,7 @@ class KeyRing:
         self._database = database
         self._admin = digest_of(admin_key) if admin_key is not None else None
         self._keys: Mapping[str, Key] = {}
-        self._read_at = float("-inf")
+        self._read_at = self._changed_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def find(self, secret: str) -> Key | None:
@@ -54,8 +54,22 @@ class KeyRing:
             await self._read_after(asked)
         return next((key for key in self._keys.values() if key.id == identity), None)
 
+    async def goes_on(self, identity: str | None) -> bool:
+        """Whether what was begun with the key with this id may go on: the key still opens something, or has run out
+        because it was rotated to one that does. The server's own key (None) and the environment's have no end.
+        """
+        if identity is None or identity == ENVIRONMENT_KEY:
+            return True
+        key, now = await self.known(identity), int(time.time())
+        while key is not None and not key.usable(now) and key.replaced_by is not None:
+            key = await self.known(key.replaced_by)
+        return key is not None and key.usable(now)
+
     def forget(self) -> None:
-        """A key was changed here: read them again for the next request."""
+        """A key was changed here: read them again for the next request, also when a reading is under way, which may
+        have begun before the change.
+        """
+        self._changed_at = time.monotonic()
         self._read_at = float("-inf")
 
     def first_key(self) -> str | None:
@@ -77,7 +91,7 @@ class KeyRing:
             await asyncio.sleep(self._read_at + _SPACING_SECONDS - time.monotonic())
             began = time.monotonic()
             self._keys = await asyncio.to_thread(self._read)
-            self._read_at = began
+            self._read_at = began if began > self._changed_at else float("-inf")
 
     def _read(self) -> dict[str, Key]:
         with self._database.transaction() as session:

@@ -267,6 +267,20 @@ def test_runs_are_listed_by_status_and_deleted(client: openai.OpenAI) -> None:
     assert [one.id for one in client.evals.runs.list(found.id)] == runs[1:]
 
 
+def test_a_run_whose_key_is_revoked_stops(server: Running, client: openai.OpenAI) -> None:
+    made = client.post("/tunesmith/keys", body={"role": "member", "project": "gone"}, cast_to=dict[str, Any])
+    watching = client.post("/tunesmith/keys", body={"role": "read", "project": "gone"}, cast_to=dict[str, Any])
+    rows = [row(f"question {number}", "a") for number in range(200)]
+    params = {"max_completion_tokens": 100, "temperature": 1, "seed": 1}
+    with server.client(api_key=made["key"]) as theirs, server.client(api_key=watching["key"]) as reader:
+        found = make(theirs)
+        going = theirs.evals.runs.create(found.id, data_source=completions(*rows, sampling_params=params))
+        client.delete(f"/tunesmith/keys/{made['id']}", cast_to=object)
+        run = ended(reader, found.id, going.id)
+    assert (run.status, run.error.code) == ("failed", "invalid_api_key")
+    assert "was revoked" in run.error.message
+
+
 def test_a_canceled_run_stops_and_a_killed_server_goes_on(tiny_base: Path, tmp_path: Path) -> None:
     rows = [row(f"question {number}", "a") for number in range(60)]
     params = {"max_completion_tokens": 100, "temperature": 1, "seed": 1}

@@ -73,7 +73,11 @@ async def answer(client: httpx.AsyncClient, endpoint: BatchEndpoint, request: Re
         if wait is None:
             break
         await asyncio.sleep(wait)
-    body = response.json()
+    try:
+        body = response.json()
+    except ValueError:
+        message = f"Internal error: the answer has the status {response.status_code} and no JSON."
+        return unanswered(request, "server_error", message)
     answered = {"status_code": response.status_code, "request_id": response.headers.get("x-request-id"), "body": body}
     usage = body.get("usage") or {} if response.is_success else {}
     return BatchResult(

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 from starlette.types import ASGIApp
 
 from tunesmith.errors import DatabaseError, NotFound
+from tunesmith.serve.access import key_gone
 from tunesmith.serve.api.batches.requests import Request, answer, check, requests_of, unanswered
+from tunesmith.serve.api.batches.tasks import stop, to_the_end
 from tunesmith.serve.caller import Caller
 from tunesmith.serve.inside import client_of
 from tunesmith.serve.platform import Platform
@@ -33,6 +35,8 @@ from tunesmith.types.files import FileDetails, StoredFile
 __all__ = ["Pace", "work_on", "working"]
 
 _log = logging.getLogger(__name__)
+
+_TOO_LATE = "The batch was not finished within its completion window; this request was not answered."
 
 
 class Pace(NamedTuple):
@@ -96,8 +100,9 @@ def _patiently() -> Iterator[None]:
 async def work_on(batch: Batch, platform: Platform, app: ASGIApp, worker: str, pace: Pace) -> None:
     """Take the batch, which `worker` has the lease of, to its end, or as far as it goes until it is stopped."""
     with _patiently():  # until the lease ends
+        work = _Work(batch, platform, app, worker, pace)
         try:
-            await _Work(batch, platform, app, worker, pace).run()
+            await work.run()
         except _Lost:
             _log.info("the batch %s is worked on by another server now", batch.id)
         except asyncio.CancelledError:
@@ -108,9 +113,7 @@ async def work_on(batch: Batch, platform: Platform, app: ASGIApp, worker: str, p
             raise
         except Exception as error:  # noqa: BLE001 - logged, and told in the batch
             _log.exception("the batch %s failed", batch.id)
-            problem = BatchProblem(code="server_error", message=f"Internal error: {type(error).__name__}.")
-            failed = {"status": "failed", "failed_at": int(pace.clock()), "problems": (problem,)}
-            await asyncio.to_thread(lambda: platform.batches.finish(batch, **failed))
+            await work.fail(BatchProblem(code="server_error", message=f"Internal error: {type(error).__name__}."))
 
 
 class _Work:
@@ -128,7 +131,25 @@ class _Work:
             for done in (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]:
                 done.result()
         finally:
-            await _stop(tasks)
+            await stop(tasks)
+
+    async def fail(self, problem: BatchProblem) -> None:
+        """End the batch as failed, unless another server has it: what was answered is in its output file, each request
+        without an answer is an error with the code and the message of `problem`.
+        """
+        until = self._now() + self._pace.lease
+        if await asyncio.to_thread(self._store.renew, self._batch, self._worker, until) is None:
+            return
+        try:
+            file = await asyncio.to_thread(self._platform.files.get, self._batch.project, self._batch.input_file_id)
+            await self._leave(file, problem.code, problem.message)
+        except NotFound:
+            _log.info("the requests of the failed batch %s were deleted", self._batch.id)
+        except (DatabaseError, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - they may be what it failed of; the answers are kept all the same
+            _log.exception("the requests of the failed batch %s cannot be read", self._batch.id)
+        await self._finish("failed", problems=(problem,))
 
     async def _beat(self) -> None:
         while True:
@@ -151,11 +172,13 @@ class _Work:
                 return
             if self._batch.status == "validating" and not await self._validate(file):
                 return
-            if self._batch.status == "in_progress":
-                await self._answer_all(file)
+            if self._batch.status == "in_progress" and not await self._answer_all(file):
+                gone = key_gone()
+                await self.fail(BatchProblem(code=str(gone.code), message=gone.message))
+                return
             over = self._batch.status == "in_progress" and self._over()
             if over:
-                await self._expire(file)
+                await self._leave(file, "batch_expired", _TOO_LATE)
         if self._batch.status == "in_progress" and not over:
             await self._change(status="finalizing", finalizing_at=self._now())
         await self._finish("expired" if over else "cancelled" if self._batch.status == "cancelling" else "completed")
@@ -171,16 +194,24 @@ class _Work:
             await self._change(status="in_progress", in_progress_at=self._now())
         return True
 
-    async def _answer_all(self, file: StoredFile) -> None:
-        """Until all lines are answered, the time is over or somebody cancels."""
+    async def _answer_all(self, file: StoredFile) -> bool:
+        """Until all lines are answered, the time is over or somebody cancels; False: until the key is gone that made
+        the batch.
+        """
+        keys, key = self._platform.keys, self._batch.key
+        if not await keys.goes_on(key):
+            return False
         answering = asyncio.create_task(self._answer_lines(file))
         try:
             while not answering.done() and self._batch.status == "in_progress" and not self._over():
                 await asyncio.wait({answering}, timeout=self._pace.look)
+                if not await keys.goes_on(key):
+                    return False
             if answering.done():
                 answering.result()
         finally:
-            await _stop({answering})
+            await stop({answering})
+        return True
 
     async def _answer_lines(self, file: StoredFile) -> None:
         waiting = await self._open_requests(file)
@@ -195,13 +226,13 @@ class _Work:
                     if request is None:
                         return
                     result = await answer(client, self._batch.endpoint, request)
-                    await _to_the_end(partial(self._store.add_result, self._batch, result))
+                    await to_the_end(partial(self._store.add_result, self._batch, result))
 
         tasks = {asyncio.create_task(answer_some()) for _ in range(self._pace.requests)}
         try:
             await asyncio.gather(*tasks)
         finally:
-            await _stop(tasks)
+            await stop(tasks)
 
     async def _open_requests(self, file: StoredFile) -> Iterator[Request]:
         """The requests that have no answer yet."""
@@ -209,11 +240,11 @@ class _Work:
         path = self._platform.files.path(file)
         return (request for request in requests_of(path) if request.line not in answered)
 
-    async def _expire(self, file: StoredFile) -> None:
-        message = "The batch was not finished within its completion window; this request was not answered."
+    async def _leave(self, file: StoredFile, code: str, message: str) -> None:
+        """Make every request that has no answer an error."""
         waiting = await self._open_requests(file)
         while (request := await asyncio.to_thread(next, waiting, None)) is not None:
-            result = unanswered(request, "batch_expired", message)
+            result = unanswered(request, code, message)
             await asyncio.to_thread(self._store.add_result, self._batch, result)
 
     async def _finish(self, status: str, **more: Any) -> None:
@@ -259,24 +290,3 @@ class _Work:
 
     def _now(self) -> int:
         return int(self._pace.clock())
-
-
-async def _to_the_end(work: Callable[[], None]) -> None:
-    """Do `work` in a thread and wait for it, also when this task is cancelled: the thread goes on then, and what it
-    stores must not come after the file of answers was written.
-    """
-    doing, stopped = asyncio.create_task(asyncio.to_thread(work)), None
-    while not doing.done():  # a task may be cancelled more than once
-        try:
-            await asyncio.wait({doing})
-        except asyncio.CancelledError as error:
-            stopped = error
-    doing.result()
-    if stopped is not None:
-        raise stopped
-
-
-async def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

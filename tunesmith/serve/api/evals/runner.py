@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from tunesmith.errors import DatabaseError, TunesmithError
 from tunesmith.grade.grader import Answered
 from tunesmith.grade.judge import Judge
+from tunesmith.serve.access import key_gone
 from tunesmith.serve.api.evals.answers import Said
 from tunesmith.serve.api.evals.asking import answer_to
 from tunesmith.serve.api.evals.criteria import Judged, judged
@@ -122,7 +123,7 @@ class EvalRunner:
         await asyncio.to_thread(self._work.finish, run, "completed" if error is None else "failed", error)
 
     async def _test(self, run: EvalRun) -> None:
-        """Test the rows that are not done yet."""
+        """Test the rows that are not done yet. Raises ApiError when the key that began the run is gone."""
         found = await asyncio.to_thread(self._evals.get, run.project, run.eval_id)
         done = await asyncio.to_thread(self._work.places, run)
         source = _SOURCE.validate_python(run.data_source)
@@ -133,6 +134,8 @@ class EvalRunner:
         async with client_of(self._app, caller) as client, judge_of(self._app, caller) as judge:
             tools = _Tools(source, judged(found.testing_criteria), client, judge)
             while batch := await asyncio.to_thread(_take, left):
+                if not await self._platform.keys.goes_on(run.key):
+                    raise key_gone()
                 items = await _items(run, batch, tools)
                 if not await asyncio.to_thread(self._work.record, run, items):
                     return
