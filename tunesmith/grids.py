@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,22 @@ from ruamel.yaml.error import YAMLError
 from tunesmith.documents import plain
 from tunesmith.errors import Problem, RecipeError, nearest
 from tunesmith.recipes import load_recipe
-from tunesmith.types.recipe import TrainSpec
+from tunesmith.types.recipe import Recipe, TrainSpec
 from tunesmith.types.tuning import GridPoint
 
 __all__ = ["load_grid", "values_of"]
 
 _OPTION = "--grid"
+Loader = Callable[[Path, Mapping[str, str]], Recipe]
 
 
-def load_grid(path: Path, overrides: Mapping[str, str], axes: Sequence[str]) -> tuple[GridPoint, ...]:
+def load_grid(
+    path: Path, overrides: Mapping[str, str], axes: Sequence[str], load: Loader = load_recipe
+) -> tuple[GridPoint, ...]:
     """The checked recipe at `path` once for each combination of the values on `axes`, the last axis changing fastest.
 
     An axis is `FIELD=VALUE,VALUE,...` with YAML values and a field of `train`. `overrides` hold for all points.
-    Combinations that come to the same recipe are one point.
+    Combinations that come to the same recipe are one point. `load` reads each.
 
     Raises RecipeError with all problems of all points, each once.
     """
@@ -39,7 +42,7 @@ def load_grid(path: Path, overrides: Mapping[str, str], axes: Sequence[str]) -> 
     for combination in product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
         try:
-            recipe = load_recipe(path, {**overrides, **chosen})
+            recipe = load(path, {**overrides, **chosen})
         except RecipeError as error:
             found |= dict.fromkeys(_placed(problem, values) for problem in error.problems)
             summary = summary or error.message.splitlines()[0]

@@ -5,23 +5,27 @@ the rules before anything runs, the slices that they name, and the waivers that 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
 
 from tunesmith.documents import Document, read_document
-from tunesmith.errors import NotFound, Problem, RecipeError
+from tunesmith.errors import NotFound, Problem, RecipeError, nearest
 from tunesmith.evaluate.analysis.slices import slice_names, sliced
 from tunesmith.evaluate.metric import gauge, gauges, load_metric
 from tunesmith.evaluate.report.suite_files import read_evaluations
 from tunesmith.evaluate.running import question_of
 from tunesmith.evaluate.suite import load_suite
 from tunesmith.gate.rule import Reads, report_of
-from tunesmith.gate.stage import Measured, judge, problems
+from tunesmith.gate.stage import Measured, judge, load_rule, problems, unread
 from tunesmith.prepare.content import normalised
 from tunesmith.prepare.report.write import FACTS_FILE
 from tunesmith.progress import Progress
-from tunesmith.recipes import suite_file, suite_names
+from tunesmith.recipes import load_recipe, suite_file, suite_names
 from tunesmith.release.evidence import DECISION_FILE
 from tunesmith.release.stage import ADAPTER_FOLDER
 from tunesmith.release.waivers import WaiverWish, standing, waiver_for
@@ -32,47 +36,131 @@ from tunesmith.types.base import digest_json
 from tunesmith.types.decision import Decision
 from tunesmith.types.fields import MetricSpec
 from tunesmith.types.gate import GateFacts, Leak
-from tunesmith.types.recipe import GateSpec, Recipe
+from tunesmith.types.recipe import EvaluateSpec, GateSpec, PluginSpec, Recipe
 from tunesmith.types.report import EvaluationReport, Gauge, Score
 from tunesmith.types.run import RunRecord
+from tunesmith.types.suite import Suite
 
-__all__ = ["facts_of", "judge_stored", "narrowed", "refuse_unjudgeable", "settle", "unjudgeable"]
+__all__ = [
+    "facts_of",
+    "judge_stored",
+    "load_judgeable",
+    "narrowed",
+    "refuse_unjudgeable",
+    "rule_problems",
+    "settle",
+]
+
+_NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
 
 
-def refuse_unjudgeable(recipe: Recipe, folder: Path, file: Path | None = None) -> None:
+def load_judgeable(
+    path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES, say: Callable[[str], None] | None = None
+) -> Recipe:
+    """The checked recipe at `path` (see `load_recipe`), whose gate rules can be judged by what it measures.
+
+    Raises RecipeError with all problems at once: of the recipe, of its suites, and of the rules.
+    """
+    return load_recipe(path, overrides, say, rule_problems)
+
+
+def refuse_unjudgeable(recipe: Recipe, folder: Path) -> None:
     """Gate rules are checked against what will be measured before any weight is loaded.
 
-    Raises RecipeError with what is wrong with them, or with a suite; with the lines of `file`, where the recipe stands.
-    """
-    if found := unjudgeable(recipe, folder, read_document(file) if file else None):
-        what = f"The gate of {file} has" if file else "The gate has"
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        raise RecipeError(found, message=f"{what} {count}:")
-
-
-def unjudgeable(recipe: Recipe, folder: Path | None, document: Document | None) -> tuple[Problem, ...]:
-    """What is wrong with the gate rules in view of what will be measured, with the lines of `document`.
-
-    Suites lie in `folder`; without one no file is looked for, and rules on suites are not judged when one is a file.
-    Raises RecipeError with what is wrong with a suite.
+    Raises RecipeError with what is wrong with them, or with a suite.
     """
     spec = recipe.evaluate
-    shipped = set(spec.suites) <= set(suite_names())
-    measured = {}
-    for path in spec.suites if folder is not None or shipped else ():
-        suite = load_suite(suite_file(path, folder or Path()))
-        measured[suite.name] = Measured(
-            gauges(suite.metrics),
-            spec.compare,
-            where=f"the metrics of {path}",
-            judged=suite.pairwise is not None,
-            slices=slice_names(suite.items, [question_of(item) for item in suite.items], suite.labels),
+    suites = [(path, load_suite(suite_file(path, folder))) for path in spec.suites]
+    measured = {suite.name: _measured_on(suite, path, spec) for path, suite in suites}
+    if found := problems(recipe.gate, Measured(gauges(spec.measured), spec.compare), measured):
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise RecipeError(found, message=f"The gate has {count}:")
+
+
+def rule_problems(data: Mapping[str, Any], folder: Path | None, document: Document) -> list[Problem]:
+    """What is wrong with the suites and the gate rules in the data of a recipe, whatever else is wrong with it.
+
+    Suites lie in `folder`; without one no file is looked for, and rules on suites are not judged when one is a file.
+    What is no rule, and a rule that reads what is wrong itself, are left to what is said about that.
+    """
+    spec, wrong = _sound_evaluation(data.get("evaluate"))
+    if spec is None:
+        return []
+    found: list[Problem] = []
+    suites: dict[str, Measured] = {}
+    hidden = False
+    for path in spec.suites:
+        file = suite_file(path, folder or Path())
+        if not file.is_file() or (folder is None and path not in suite_names()):
+            hidden = True
+            continue
+        try:
+            suite = load_suite(file)
+        except RecipeError as error:
+            found, hidden = [*found, *error.problems], True
+        else:
+            suites[suite.name] = _measured_on(suite, path, spec)
+    metrics = {each.title: _gauge(each) for each in spec.measured}
+    wrong += [title for title, known in metrics.items() if known is None]
+    rows = Measured({title: known for title, known in metrics.items() if known}, spec.compare)
+    for index, written in enumerate(_written_rules(data.get("gate"))):
+        try:
+            rule = load_rule(PluginSpec.model_validate(written))
+        except (RecipeError, ValidationError):
+            continue
+        reads = rule.reads()
+        meant = [each for each in (*reads.metrics, *reads.contestants) if nearest(each, wrong)]
+        if not (hidden and reads.suite not in suites if reads.suite else meant):
+            found += _located(tuple(unread(rule, f"gate.rules.{index}", rows, suites)), document)
+    return found
+
+
+def _measured_on(suite: Suite, path: str, spec: EvaluateSpec) -> Measured:
+    """What is measured on the items of a suite that a recipe names `path`."""
+    return Measured(
+        gauges(suite.metrics),
+        spec.compare,
+        where=f"the metrics of {path}",
+        judged=suite.pairwise is not None,
+        slices=slice_names(suite.items, [question_of(item) for item in suite.items], suite.labels),
+    )
+
+
+def _sound_evaluation(written: object) -> tuple[EvaluateSpec | None, list[str]]:
+    """What a recipe measures without what is wrong with that, and the names that are; None when that tells nothing."""
+    given = written if isinstance(written, dict) else {}
+    try:
+        return EvaluateSpec.model_validate(given), []
+    except ValidationError as error:
+        places = {each["loc"][:2] for each in error.errors()}
+    lists = ("metrics", "compare", "suites")
+    if any(not place or (place[0] in lists and len(place) == 1) for place in places):
+        return None, []
+    left = {name: value for name, value in given.items() if name in lists or not any(name == at[0] for at in places)}
+    for name in lists:
+        left |= (
+            {name: [each for index, each in enumerate(left[name]) if (name, index) not in places]}
+            if name in left
+            else {}
         )
-    found = problems(recipe.gate, Measured(gauges(spec.measured), spec.compare), measured)
-    if folder is None and not shipped:
-        suites = [rule.options.get("suite") for rule in recipe.gate.rules]
-        found = tuple(each for each in found if not suites[int((each.field or "").split(".")[2])])
-    return found if document is None else _located(found, document)
+    spec, _ = _sound_evaluation(left)
+    return spec, [str(given[place[0]][place[1]]) for place in places if len(place) == 2 and place[0] in lists]
+
+
+def _written_rules(gate: object) -> Sequence[object]:
+    """The rules as they are written; the default ones where there is no gate."""
+    if gate is None:
+        return GateSpec().rules
+    rules = gate.get("rules", GateSpec().rules) if isinstance(gate, dict) else ()
+    return rules if isinstance(rules, list | tuple) else ()
+
+
+def _gauge(spec: MetricSpec) -> Gauge | None:
+    """The metric's gauge; None when it cannot be made, which is said where the metric stands."""
+    try:
+        return gauge(load_metric(spec))
+    except (NotFound, RecipeError):
+        return None
 
 
 def _located(problems: Sequence[Problem], document: Document) -> tuple[Problem, ...]:

@@ -20,12 +20,13 @@ from tunesmith import plugins
 from tunesmith.documents import Document, Place, choices, plain, read_document, validate
 from tunesmith.errors import NotFound, Problem, RecipeError, nearest
 from tunesmith.model_files import place_base, read_template
-from tunesmith.types.recipe import EvaluateSpec, GateSpec, Recipe
+from tunesmith.types.recipe import GateSpec, Recipe
 from tunesmith.types.tracked import track, unread
 
 __all__ = [
     "PLUGIN_PLACES",
     "SUITES",
+    "RuleCheck",
     "check_recipe",
     "effective",
     "load_recipe",
@@ -54,35 +55,43 @@ PLUGIN_PLACES: Mapping[Place, str] = MappingProxyType(
 )
 SUITES = Path(__file__).parent / "evaluate" / "suites"
 """The suites that Tunesmith ships."""
+RuleCheck = Callable[[Mapping[str, Any], Path | None, Document], Sequence[Problem]]
+"""Gives what is wrong with the gate rules in the data of a recipe (its files lie in the folder), whatever else is."""
 _NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
 
 
 def load_recipe(
-    path: Path, overrides: Mapping[str, str] = _NO_OVERRIDES, say: Callable[[str], None] | None = None
+    path: Path,
+    overrides: Mapping[str, str] = _NO_OVERRIDES,
+    say: Callable[[str], None] | None = None,
+    rules: RuleCheck | None = None,
 ) -> Recipe:
     """The checked recipe at `path`, with every default and every plugin's default options filled in.
 
     `overrides` maps dotted fields to YAML values, for example `{"train.epochs": "3"}`; they replace what the file says.
     Source paths stay as written: relative to the recipe's folder. A base model that is a folder there becomes its whole
     path, since servers look for it later, from elsewhere; `say` is told when the current folder has one of that name.
+    `rules` checks what only those know who evaluate and judge (`tunesmith.judging.load_judgeable` is this with it).
 
     Raises RecipeError carrying all problems found: syntax, unknown or missing fields, bad values, plugins and their
     options, and files that do not exist.
     """
     document = read_document(path)
     problems = _overridden(document, overrides)
-    filled, found = _checked(document, path.parent)
+    filled, found = _checked(document, path.parent, rules)
     found += place_base(filled, path.parent, document, say)
     _refuse([*problems, *found], f"recipe {path}")
     return Recipe.model_validate(filled)
 
 
-def check_recipe(document: Document, folder: Path | None) -> tuple[Recipe | None, list[Problem]]:
+def check_recipe(
+    document: Document, folder: Path | None, rules: RuleCheck | None = None
+) -> tuple[Recipe | None, list[Problem]]:
     """The recipe in `document` with all defaults, its paths relative to `folder`; or None and all problems, by line.
 
     Without a folder (a recipe whose files lie elsewhere) no file is looked for, and no template's file is read.
     """
-    filled, problems = _checked(document, folder)
+    filled, problems = _checked(document, folder, rules)
     return (None, sorted(problems, key=_line)) if problems else (Recipe.model_validate(filled), [])
 
 
@@ -126,7 +135,7 @@ def _line(problem: Problem) -> int:
     return problem.line or 0
 
 
-def _checked(document: Document, folder: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+def _checked(document: Document, folder: Path | None, rules: RuleCheck | None) -> tuple[dict[str, Any], list[Problem]]:
     """The data of a recipe with all defaults, and everything that is wrong with it."""
     recipe, problems = validate(Recipe, document.data, (), document)
     data = recipe.model_dump(mode="json") if recipe else document.data
@@ -135,7 +144,7 @@ def _checked(document: Document, folder: Path | None) -> tuple[dict[str, Any], l
         # The method is that of the adapter: only what the recipe says itself can contradict it.
         filled["train"] = _only_written_method(filled["train"], document.data["train"])
     problems += plugin_problems + (list(_check_files(data, folder, document)) if folder else [])
-    problems += list(_check_rules(filled, folder, document))
+    problems += rules(filled, folder, document) if rules else []
     return filled, problems + (read_template(filled, folder, document) if folder else [])
 
 
@@ -262,38 +271,3 @@ def _check_files(data: dict[str, Any], folder: Path, document: Document) -> Iter
 def _is_more_than_a_file(path: str) -> bool:
     """Standard input, an address or a glob: what they give is known when they are read."""
     return path == "-" or "://" in path or glob.has_magic(path)
-
-
-def _check_rules(data: dict[str, Any], folder: Path | None, document: Document) -> Iterator[Problem]:
-    """Gate rules may only judge what the evaluation measures; what suites measure is known when they are read. Without
-    a folder, rules on suites are not judged when one of the suites is a file.
-    """
-    evaluate, gate = data.get("evaluate"), data.get("gate")
-    asked = {**EvaluateSpec().model_dump(mode="json"), **(evaluate if isinstance(evaluate, dict) else {})}
-    rules: Any = gate.get("rules") if isinstance(gate, dict) else None
-    if not all(isinstance(part, list) for part in (asked["metrics"], asked["compare"], asked["suites"], rules)):
-        return  # reported already, or the default rules
-    compared = {"model": asked["compare"], "baseline": asked["compare"]}
-    titles = [each.get("label") or each.get("name") if isinstance(each, dict) else each for each in asked["metrics"]]
-    written = [name for name in asked["suites"] if isinstance(name, str)]
-    hidden = folder is None and not set(written) <= set(suite_names())
-    suites = [] if hidden else [_suite_name(name, folder or Path()) for name in written]
-    for index, rule in enumerate(rules):
-        if not isinstance(rule, dict):
-            continue
-        measured = {**compared, **({"suite": suites} if rule.get("suite") else {"metric": titles})}
-        for option, available in measured.items():
-            if hidden and option == "suite":
-                continue
-            if isinstance(rule.get(option), str) and rule[option] not in available:
-                where = {"metric": "evaluate.metrics", "suite": "evaluate.suites"}.get(option, "evaluate.compare")
-                fix = f"add it to {where}" + (f", or choose one of: {', '.join(map(str, available))}" * bool(available))
-                yield document.problem(("gate", "rules", index, option), f"{rule[option]!r} is not measured", fix)
-
-
-def _suite_name(written: str, folder: Path) -> str:
-    """What the suite that a recipe names calls itself; '' for a file that is no suite, which is reported elsewhere."""
-    try:
-        return str(read_document(suite_file(written, folder), "suite", "suite").data.get("suite", ""))
-    except RecipeError:
-        return ""

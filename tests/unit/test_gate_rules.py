@@ -266,10 +266,10 @@ def test_problems_are_found_before_anything_runs_all_at_once() -> None:
     )
     found = problems(spec, DEFAULT._replace(contestants=("tuned",)))
     assert [problem.field for problem in found] == [
-        "gate.rules.0",
-        "gate.rules.0",
+        "gate.rules.0.metric",
+        "gate.rules.0.baseline",
         "gate.rules.1.at_least",
-        "gate.rules.2",
+        "gate.rules.2.model",
     ]
     assert "'f1'" in found[0].message
     assert "prompt_only" in found[1].message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import RecipeError
-from tunesmith.recipes import load_recipe
+from tunesmith.judging import load_judgeable
 from tunesmith.serve.api.recipes.handler import validate
 
 GOOD = """\
@@ -64,7 +64,7 @@ def test_the_same_problems_as_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}")
     (tmp_path / "recipe.yaml").write_text(WRONG)
     with pytest.raises(RecipeError) as caught:
-        load_recipe(tmp_path / "recipe.yaml")
+        load_judgeable(tmp_path / "recipe.yaml")
     given = [(each.message, each.line, each.field, each.fix) for each in caught.value.problems]
     assert [(each.message, each.line, each.field, each.fix) for each in validate(WRONG).problems] == given
 

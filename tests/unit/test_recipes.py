@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import Problem, RecipeError
+from tunesmith.judging import load_judgeable
 from tunesmith.plugins import names
 from tunesmith.recipes import effective, load_recipe
 from tunesmith.types.recipe import TEMPLATES, Recipe
@@ -35,7 +36,7 @@ def write(folder: Path, text: str) -> Path:
 
 def problems(folder: Path, text: str, **overrides: str) -> tuple[Problem, ...]:
     with pytest.raises(RecipeError) as caught:
-        load_recipe(write(folder, text), {field.replace("__", "."): value for field, value in overrides.items()})
+        load_judgeable(write(folder, text), {field.replace("__", "."): value for field, value in overrides.items()})
     return caught.value.problems
 
 
@@ -86,6 +87,7 @@ evaluate:
     found = problems(folder, text)
     assert [(problem.line, problem.field) for problem in found] == [
         (None, "release"),
+        (None, "gate.rules.1.metric"),  # of the default rules
         (4, "prepare.sources.0.path"),
         (5, "prepare.sources.0.format"),
         (6, "prepare.deduplicate"),
@@ -128,7 +130,7 @@ def test_the_message_is_readable_as_it_is(folder):
         ("train: {accumulate: 32}", "train", "accumulate (32) cannot exceed batch_size (16)"),
         ("train: fast", "train", "found \"fast\""),
         ("train: {schedule: cosin}", "train.schedule", "'cosin' is not allowed"),
-        ("evaluate: {compare: [tuned, bass]}", "evaluate.compare.1", "'bass' is not allowed"),
+        ("evaluate: {compare: [tuned, prompt_only, bass]}", "evaluate.compare.2", "'bass' is not allowed"),
         ("model: {base: 3}", "model.base", "should be a valid string, found 3"),
         ("modle: {base: x}", "modle", "there is no such field"),
         ("train: {method: {rank: 4}}", "train.method.name", "is missing"),
@@ -137,7 +139,8 @@ def test_the_message_is_readable_as_it_is(folder):
         ("gate: {rules: [{name: beats, metric: macro_f2}]}", "gate.rules.0.metric", "'macro_f2' is not measured"),
         ("gate: {rules: [{name: beat}]}", "gate.rules.0.name", "'beat' is not known"),
         ("gate: {rules: [{name: citations}]}", "gate.rules.0.metric", "'citation_accuracy' is not measured"),
-        ("gate: {rules: [{name: forgetting}]}", "gate.rules.0.suite", "'general' is not measured"),
+        ("gate: {rules: [{name: forgetting}]}", "gate.rules.0.suite", "the suite 'general', which is not asked"),
+        ("gate: {rules: [{name: beats, metric: accuracy, by: 1}]}", "gate.rules.0.by", "never passes"),
     ],
 )  # fmt: skip
 def test_each_kind_of_mistake_names_field_and_value(folder, line, field, message):
@@ -154,8 +157,50 @@ def test_a_rule_may_read_a_suite_that_the_recipe_asks_by_the_name_it_has(folder)
     problem = only(folder, text.replace("name: forgetting", "name: forgetting, suite: own"))
     assert (problem.field, problem.fix) == (
         "gate.rules.0.suite",
-        "add it to evaluate.suites, or choose one of: general",
+        "allowed: general; or add its file to evaluate.suites",
     )
+
+
+def test_what_rules_cannot_judge_is_told_with_all_else_that_is_wrong(folder):
+    (folder / "own.yaml").write_text("suite: own\nitems:\n  - {type: qa, question: 1 + 1?, anser: '2'}\n")
+    (folder / "good.yaml").write_text("suite: good\nitems: [{type: qa, question: 1 + 1?, answer: '2'}]\n")
+    text = (
+        MINIMAL
+        + """\
+train: {epochs: 0}
+evaluate:
+  limit: -1
+  metrics: [accuracy, {name: rouge, kind: rougeX}]
+  suites: [good.yaml, own.yaml]
+gate:
+  rules:
+    - {name: min_score, metric: accuracy, model: tunde, at_least: 95}
+    - {name: beats, metric: acuracy, by: 2}
+    - {name: max_invalid, at_mst: 0.1}
+    - {name: min_score, metric: rouge, at_least: 0.5}
+    - {name: min_score, metric: exact_match, suite: good, at_least: 1.5}
+    - {name: min_score, metric: exact_match, suite: own, at_least: 1.5}
+"""
+    )
+    found = problems(folder, text)
+    assert [(Path(problem.file or "").name, problem.line, problem.field) for problem in found] == [
+        ("own.yaml", 3, "items.0.answer"),
+        ("own.yaml", 3, "items.0.anser"),
+        ("recipe.yaml", 7, "train.epochs"),
+        ("recipe.yaml", 9, "evaluate.limit"),
+        ("recipe.yaml", 10, "evaluate.metrics.1.kind"),
+        ("recipe.yaml", 14, "gate.rules.0.model"),
+        ("recipe.yaml", 14, "gate.rules.0.at_least"),
+        ("recipe.yaml", 15, "gate.rules.1.metric"),
+        ("recipe.yaml", 16, "gate.rules.2.at_mst"),
+        ("recipe.yaml", 18, "gate.rules.4.at_least"),
+    ]
+    assert found[5].fix == "did you mean 0.95? allowed: above 0 and below 1"
+
+
+def test_the_default_rules_are_checked_too(folder):
+    found = problems(folder, MINIMAL + "evaluate: {metrics: [exact_match]}\n")
+    assert [problem.field for problem in found] == ["gate.rules.0.metric", "gate.rules.1.metric"]
 
 
 def test_names_must_fit_in_references_and_paths(folder):
@@ -255,7 +300,7 @@ def test_a_rule_on_what_is_not_measured_is_reported_together_with_everything_els
         "release: {name: r}\n"
     )
     with pytest.raises(RecipeError) as refused:
-        load_recipe(recipe)
+        load_judgeable(recipe)
     fields = {problem.field for problem in refused.value.problems}
     assert {"train.schedule", "gate.rules.0.metric"} <= fields
 

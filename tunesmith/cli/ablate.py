@@ -39,9 +39,10 @@ def command(
     Exit code: 0 all are measured, 1 one failed (the others are measured nevertheless).
     """
     from tunesmith.grids import load_grid
+    from tunesmith.judging import load_judgeable
 
     settings = read_settings()
-    points = load_grid(recipe, overrides_of(changes), grid)
+    points = load_grid(recipe, overrides_of(changes), grid, load_judgeable)
     from tunesmith.search.ablation import ablate
     from tunesmith.search.ablation_files import write
 

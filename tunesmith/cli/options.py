@@ -74,12 +74,9 @@ def options_from(fields: type[Fields]) -> Callable[[Callable[[Fields], None]], C
 def read_recipe(path: Path, changes: list[str] | None) -> Recipe:
     """The checked recipe with the changes of `--set` applied. Raises RecipeError with all problems."""
     from tunesmith.cli.output import RichProgress
-    from tunesmith.judging import refuse_unjudgeable
-    from tunesmith.recipes import load_recipe
+    from tunesmith.judging import load_judgeable
 
-    recipe = load_recipe(path, overrides_of(changes), RichProgress().say)
-    refuse_unjudgeable(recipe, path.parent, path)
-    return recipe
+    return load_judgeable(path, overrides_of(changes), RichProgress().say)
 
 
 def overrides_of(changes: list[str] | None, option: str = "--set") -> dict[str, str]:

@@ -41,9 +41,10 @@ def command(
     Exit code: 0 all are trained, 1 one failed (the others are trained nevertheless).
     """
     from tunesmith.grids import load_grid
+    from tunesmith.judging import load_judgeable
 
     settings = read_settings()
-    points = load_grid(recipe, overrides_of(changes), grid)
+    points = load_grid(recipe, overrides_of(changes), grid, load_judgeable)
     from tunesmith import pipeline
 
     report = pipeline.tune(points, recipe.parent, settings, RichProgress())

@@ -18,7 +18,7 @@ from tunesmith.types.gate import GateFacts
 from tunesmith.types.recipe import GateSpec, PluginSpec
 from tunesmith.types.report import EvaluationReport, Gauge
 
-__all__ = ["FOLDER", "Measured", "Narrow", "exit_code", "judge", "load_rule", "problems", "whole"]
+__all__ = ["FOLDER", "Measured", "Narrow", "exit_code", "judge", "load_rule", "problems", "unread", "whole"]
 
 FOLDER = "tunesmith.gate.rules"
 
@@ -98,24 +98,33 @@ def problems(gate: GateSpec, rows: Measured | None, suites: Mapping[str, Measure
     for index, spec in enumerate(gate.rules):
         field = f"gate.rules.{index}"
         try:
-            reads = load_rule(spec, field).reads()
+            rule = load_rule(spec, field)
         except RecipeError as error:
             found.extend(error.problems)
-            continue
-        if reads.suite and reads.suite not in suites:
-            found.append(_no_suite(field, spec.name, reads.suite, tuple(suites)))
-        elif (measured := suites[reads.suite] if reads.suite else rows) is not None:
-            found.extend(_unread(field, spec.name, reads, measured))
-        elif reads.contestants:
-            message = f"{spec.name} names no suite, and there are no rows but those of suites"
-            found.append(Problem(message, field=f"{field}.suite", fix=choices("", tuple(suites))))
+        else:
+            found.extend(unread(rule, field, rows, suites))
     return tuple(found)
 
 
+def unread(
+    rule: Rule, field: str, rows: Measured | None, suites: Mapping[str, Measured] = _NO_SUITES
+) -> Iterator[Problem]:
+    """What is wrong with one rule, which stands at `field`, in view of what is measured (see `problems`)."""
+    reads, name = rule.reads(), type(rule).__module__.rpartition(".")[2]
+    if reads.suite and reads.suite not in suites:
+        yield _no_suite(field, name, reads.suite, tuple(suites))
+    elif (measured := suites[reads.suite] if reads.suite else rows) is not None:
+        options = {value: option for option, value in vars(rule).items() if isinstance(value, str)}
+        yield from _absent(field, options, reads.metrics, tuple(measured.metrics), measured.where)
+        yield from _absent(field, options, reads.contestants, measured.contestants, measured.who)
+        yield from _unread(field, name, reads, measured)
+    elif reads.contestants:
+        message = f"{name} names no suite, and there are no rows but those of suites"
+        yield Problem(message, field=f"{field}.suite", fix=choices("", tuple(suites)))
+
+
 def _unread(field: str, rule: str, reads: Reads, measured: Measured) -> Iterator[Problem]:
-    """What `rule` reads and will not find among what is measured."""
-    yield from _absent(field, "metric", reads.metrics, tuple(measured.metrics), measured.where)
-    yield from _absent(field, "contestant", reads.contestants, measured.contestants, measured.who)
+    """What `rule` reads and will not find, or cannot judge, on rows that are measured."""
     if reads.judged and not measured.judged:
         message = f"{rule} needs a judge's verdicts, and the suite {reads.suite!r} asks for none"
         yield Problem(message, field=field, fix="write `pairwise: {model: ...}` in the suite")
@@ -143,16 +152,15 @@ def _no_suite(field: str, rule: str, suite: str, there: tuple[str, ...]) -> Prob
     return Problem(message, field=f"{field}.suite", fix=_fix(suite, there, listing))
 
 
-def _absent(field: str, noun: str, wanted: tuple[str, ...], measured: tuple[str, ...], where: str) -> list[Problem]:
-    return [
-        Problem(
-            f"the rule needs the {noun} {name!r}, which is not measured",
-            field=field,
-            fix=_fix(name, measured, f"{', '.join(measured)}; or add it to {where}"),
-        )
-        for name in wanted
-        if name not in measured
-    ]
+def _absent(
+    field: str, options: Mapping[str, str], wanted: tuple[str, ...], measured: tuple[str, ...], where: str
+) -> Iterator[Problem]:
+    """A problem for each name in `wanted` that is not measured, at the option that says it."""
+    for name in dict.fromkeys(wanted):
+        if name not in measured:
+            place = f"{field}.{options[name]}" if name in options else field
+            fix = _fix(name, measured, f"{', '.join(measured) or 'none yet'}; or add it to {where}")
+            yield Problem(f"{name!r} is not measured", field=place, fix=fix)
 
 
 def _fix(word: str, allowed: tuple[str, ...], listing: str) -> str:

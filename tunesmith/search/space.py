@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tunesmith.errors import Problem, RecipeError, nearest
 from tunesmith.grids import values_of
+from tunesmith.judging import load_judgeable
 from tunesmith.recipes import load_recipe
 from tunesmith.types.recipe import Recipe, TrainSpec
 
@@ -97,7 +98,7 @@ def read_space(path: Path, overrides: Mapping[str, str], axes: Sequence[str]) ->
         problems.append(Problem("nothing to vary", file=OPTION, fix="write --space train.learning_rate=1e-5..1e-3:log"))
     if problems:
         raise RecipeError(problems, message="The space cannot be searched:")
-    recipe = load_recipe(path, overrides)
+    recipe = load_judgeable(path, overrides)
     wrong: dict[Problem, None] = {}
     for dimension in dimensions:
         for corner in dimension.corners():

@@ -11,7 +11,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from tunesmith.documents import Document, parse_document, read_document
 from tunesmith.errors import NotFound, Problem, RecipeError
-from tunesmith.judging import unjudgeable
+from tunesmith.judging import rule_problems
 from tunesmith.recipes import check_recipe
 from tunesmith.release.evidence import RECIPE_FILE
 from tunesmith.serve.api.recipes.protocol import RecipeCheck, RecipeEntry, RecipeProblem
@@ -28,9 +28,7 @@ def validate(given: str | dict[str, Any]) -> RecipeCheck:
     """All problems of the recipe `given`, or the recipe with its defaults. Files that it names are not looked for."""
     try:
         document = _document(given)
-        found, problems = check_recipe(document, None)
-        if found is not None and (problems := list(unjudgeable(found, None, document))):
-            found = None
+        found, problems = check_recipe(document, None, rule_problems)
     except RecipeError as error:
         found, problems = None, list(error.problems)
     return RecipeCheck(
