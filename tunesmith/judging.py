@@ -51,6 +51,7 @@ __all__ = [
     "settle",
 ]
 
+_LISTS = frozenset({"metrics", "compare", "suites"})
 _NO_OVERRIDES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -133,18 +134,13 @@ def _sound_evaluation(written: object) -> tuple[EvaluateSpec | None, list[str]]:
         return EvaluateSpec.model_validate(given), []
     except ValidationError as error:
         places = {each["loc"][:2] for each in error.errors()}
-    lists = ("metrics", "compare", "suites")
-    if any(not place or (place[0] in lists and len(place) == 1) for place in places):
+    if any(not place or (place[0] in _LISTS and len(place) == 1) for place in places):
         return None, []
-    left = {name: value for name, value in given.items() if name in lists or not any(name == at[0] for at in places)}
-    for name in lists:
-        left |= (
-            {name: [each for index, each in enumerate(left[name]) if (name, index) not in places]}
-            if name in left
-            else {}
-        )
-    spec, _ = _sound_evaluation(left)
-    return spec, [str(given[place[0]][place[1]]) for place in places if len(place) == 2 and place[0] in lists]
+    wrong = [str(given[name][index]) for name, index in (place for place in places if place[0] in _LISTS)]
+    left = {name: value for name, value in given.items() if name in _LISTS or all(name != at[0] for at in places)}
+    for name in left.keys() & _LISTS:
+        left[name] = [each for index, each in enumerate(given[name]) if (name, index) not in places]
+    return _sound_evaluation(left)[0], wrong
 
 
 def _written_rules(gate: object) -> Sequence[object]:

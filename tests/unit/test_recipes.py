@@ -195,7 +195,7 @@ gate:
         ("recipe.yaml", 16, "gate.rules.2.at_mst"),
         ("recipe.yaml", 18, "gate.rules.4.at_least"),
     ]
-    assert found[5].fix == "did you mean 0.95? allowed: above 0 and below 1"
+    assert found[6].fix == "did you mean 0.95? allowed: above 0 and below 1"
 
 
 def test_the_default_rules_are_checked_too(folder):
