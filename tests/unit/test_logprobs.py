@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tunesmith.train import logprobs
-from tunesmith.train.logprobs import token_logprobs
+from tunesmith.train.logprobs import logprobs_and_hits, token_logprobs
 
 
 @pytest.mark.parametrize("train_head", [False, True])
@@ -36,6 +36,20 @@ def test_by_hand_two_tokens() -> None:
     assert result.item() == pytest.approx(-0.2876821)
     assert hidden.grad is not None
     assert hidden.grad.item() == pytest.approx(0.25 * ln3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_token_hits_when_it_is_the_likeliest(monkeypatch: pytest.MonkeyPatch, smoothing: float) -> None:
+    monkeypatch.setattr(logprobs, "CHUNK_BYTES", 4 * 11 * 3)
+    torch.manual_seed(1)
+    hidden, weight = torch.randn(40, 5, requires_grad=True), torch.randn(11, 5)
+    likeliest = (hidden @ weight.t()).argmax(dim=1)
+    targets = torch.where(torch.rand(40) < 0.5, likeliest, torch.randint(0, 11, (40,)))
+    said, hits = logprobs_and_hits(hidden, weight, targets, smoothing)
+    assert hits.tolist() == (targets == likeliest).tolist()
+    assert 10 < int(hits.sum()) < 40
+    assert said.requires_grad
+    assert not hits.requires_grad
 
 
 def test_without_gradient_nothing_is_kept() -> None:

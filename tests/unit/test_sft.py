@@ -25,9 +25,10 @@ from tunesmith.train.forward import score
 from tunesmith.train.json_fields import json_fields
 from tunesmith.train.logprobs import token_logprobs
 from tunesmith.train.noise import noisy
-from tunesmith.train.objective import Needs
+from tunesmith.train.objective import Group, Needs, Scored
 from tunesmith.train.objectives.sft import Sft
-from tunesmith.types.conversation import Conversation, Message
+from tunesmith.train.watched import add_watched, watched
+from tunesmith.types.conversation import Conversation, Message, Rendered
 
 ANSWER = '{"status": "öpen", "items": [{"id": 1, "why": "a \\" b"}, {"id": 22}], "deep": {"x": null}, "status2": []}'
 
@@ -86,6 +87,38 @@ def test_a_run_with_field_weights_proves_itself(tmp_path: Path, tiny: Path) -> N
     rows = [{"prompt": f"{i}", "completion": json.dumps({"status": f"{i % 2}", "n": i})} for i in range(20)]
     record = run(tmp_path, tiny, {"name": "sft", "field_weights": {"status": 5.0}}, rows, epochs=1)
     assert all(check.passed for check in record.checks)
+
+
+def test_token_accuracy_counts_tokens_and_not_rows_or_weights() -> None:
+    """Three of four tokens in one piece and none of one in the other: 3/5, not the mean of 3/4 and 0."""
+    sums: dict[str, float] = {}
+    for hits in ([True, True, False, True], [False]):
+        size = len(hits)
+        every, ones = torch.arange(size), torch.linspace(0.5, 2.0, size)
+        index = torch.zeros(size, dtype=torch.long)
+        said = Scored(-ones, ones, size, every, index, ones, 1, hits=torch.tensor(hits))
+        row = Rendered(token_ids=(1,) * (size + 1), loss_weights=(0.0, *ones.tolist()), spans=())
+        add_watched(sums, Sft(), said, [Group(rows=(row,))], 2)
+    assert watched(sums) == {"token_accuracy": 3 / 5}
+
+
+def test_a_shared_token_counts_in_each_of_its_rows() -> None:
+    """Two rows share the first token, which is right; their own second ones are not: 2/4."""
+    incidence = torch.tensor([0, 1, 0, 2])
+    ones, hits = torch.ones(4), torch.tensor([True, False, False])
+    said = Scored(-ones[:3], ones[:3], 3, incidence, torch.tensor([0, 0, 1, 1]), ones, 2, hits=hits)
+    assert Sft().shares(said)["token_accuracy"] == (2.0, 4.0)
+
+
+def test_a_run_tells_the_accuracy_of_its_tokens(tmp_path: Path, tiny: Path) -> None:
+    rows = [{"prompt": f"{i}", "completion": "aaaa"} for i in range(20)]
+    record = run(tmp_path, tiny, {"name": "sft"}, rows, epochs=8)
+    lines = [json.loads(line) for line in (Path(record.path) / "metrics.jsonl").read_text().splitlines()]
+    trained = [line["token_accuracy"] for line in lines if "loss" in line]
+    held_out = [line["validation_token_accuracy"] for line in lines if "validation_loss" in line]
+    assert all(0.0 <= value <= 1.0 for value in trained + held_out)
+    assert trained[-1] > trained[0]
+    assert held_out[-1] > held_out[0]
 
 
 def test_label_smoothing_is_torchs() -> None:

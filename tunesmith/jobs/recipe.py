@@ -5,9 +5,9 @@
     reinforcement   grpo with the job's grader
 
 Every row is used as it is: nothing is dropped as a repetition, and a row that cannot be used fails the job. Without a
-validation file nothing is held out. The evaluation asks the tuned model a few rows through the engine that serves, and
-no gate stands in the way of the model: whoever asked for it decides. A job on a tuned model starts from its
-adapter, whose copy is in the job's folder.
+validation file nothing is held out; with one, a loss on it that did not fall is a warning. The evaluation asks the
+tuned model a few rows through the engine that serves, and no gate stands in the way of the model: whoever asked for it
+decides. A job on a tuned model starts from its adapter, whose copy is in the job's folder.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def recipe_of(job: Job, resolved: Resolved, folder: JobFolder) -> Recipe:
                 "seed": request.seed,
                 "checkpoint_every": _CHECKPOINT_STEPS,
                 "keep_epochs": _KEPT_EPOCHS,
+                "must_improve": not folder.has_validation,
             },
             "evaluate": {
                 "split": "validation" if folder.has_validation else "train",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,18 +107,16 @@ class Reporter:
         place = f"Step {step}/{self._steps}"
         if "loss" in values:
             shown = f"{place}: training loss={values['loss']:.4f}"
-            yield (
-                shown,
-                f"step-{step}",
-                _metrics(step, self._steps, train_loss=values["loss"], reward=values.get("reward")),
-            )
+            named = {
+                "train_loss": values["loss"],
+                "train_mean_token_accuracy": values.get("token_accuracy"),
+                "reward": values.get("reward"),
+            }
+            yield shown, f"step-{step}", _metrics(step, self._steps, named)
         if "validation_loss" in values:
             loss = values["validation_loss"]
-            yield (
-                f"{place}: validation loss={loss:.4f}",
-                f"validation-{step}",
-                _metrics(step, self._steps, valid_loss=loss, full_valid_loss=loss),
-            )
+            shown = f"{place}: validation loss={loss:.4f}"
+            yield shown, f"validation-{step}", _metrics(step, self._steps, _validation(values))
 
     def _measure(self, step: int) -> None:
         """Seconds per step, as this process makes them."""
@@ -165,7 +163,8 @@ class Reporter:
         measured = {
             "step": float(step),
             "train_loss": values.get("loss"),
-            "full_valid_loss": values.get("validation_loss"),
+            "train_mean_token_accuracy": values.get("token_accuracy"),
+            **_validation(values),
         }
         checkpoint = JobCheckpoint(
             id=f"ftckpt_{secrets.token_hex(12)}",
@@ -180,6 +179,17 @@ class Reporter:
         self._store.add_checkpoint(job, checkpoint, model, said)
 
 
-def _metrics(step: int, steps: int, **values: float | None) -> dict[str, Any]:
+def _validation(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Validation is always of all rows, so what OpenAI samples and what it measures in full are the same."""
+    loss, accuracy = values.get("validation_loss"), values.get("validation_token_accuracy")
+    return {
+        "valid_loss": loss,
+        "full_valid_loss": loss,
+        "valid_mean_token_accuracy": accuracy,
+        "full_valid_mean_token_accuracy": accuracy,
+    }
+
+
+def _metrics(step: int, steps: int, values: Mapping[str, float | None]) -> dict[str, Any]:
     known = {name: value for name, value in values.items() if value is not None}
     return {"type": "metrics", "data": {"step": step, "total_steps": steps, **known}}

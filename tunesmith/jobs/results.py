@@ -29,12 +29,12 @@ def parse_metrics(lines: Iterable[str]) -> dict[int, dict[str, float]]:
 
 
 def metrics_csv(metrics: dict[int, dict[str, float]]) -> bytes:
-    """The file, UTF-8; a cell without a value is empty. What nobody measures (accuracies in training) stays empty."""
+    """The file, UTF-8; a cell without a value is empty. Accuracies are of tokens: supervised tuning's alone."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for step in sorted(metrics):
         if "loss" in metrics[step]:
-            values = metrics[step]
-            writer.writerow([step, values["loss"], "", values.get("validation_loss", ""), ""])
+            names = ("loss", "token_accuracy", "validation_loss", "validation_token_accuracy")
+            writer.writerow([step, *(metrics[step].get(name, "") for name in names)])
     return stream.getvalue().encode()

@@ -27,6 +27,7 @@ from tunesmith.store.jobs import JobStore
 from tunesmith.threads import limit_threads, usable_cores
 from tunesmith.types.files import FileDetails
 from tunesmith.types.jobs import Job, JobError
+from tunesmith.types.run import RunRecord
 
 __all__ = ["main"]
 
@@ -77,6 +78,7 @@ def _train(job: Job, folder: JobFolder, settings: Settings, database: Database) 
     recipe = load_recipe(folder.recipe)
     with Reporter(settings, store, job, registry).watching():
         result = pipeline.run(recipe, folder.path, settings, Silent())
+    _warn(store, job, result.run)
     content = metrics_csv(metrics_of(Path(result.run.path)))
     files = FileStore(database, settings.home / "files")
     return Outcome(
@@ -85,6 +87,16 @@ def _train(job: Job, folder: JobFolder, settings: Settings, database: Database) 
         trained_tokens=result.run.effective_tokens,
         result_files=(_result_file(files, job, content),),
     )
+
+
+def _warn(store: JobStore, job: Job, run: RunRecord) -> None:
+    """Say that the validation file shows no gain, where it shows none. The model is made all the same."""
+    from tunesmith.train.learned import IMPROVED  # imports torch
+
+    for check in run.checks:
+        if check.name == IMPROVED and not check.passed:
+            said = f"The loss on the validation file did not fall: {check.detail}"
+            store.say_all(job, [(said, "no-gain", {"level": "warn"})])
 
 
 def _result_file(files: FileStore, job: Job, content: bytes) -> str:

@@ -18,7 +18,7 @@ from tunesmith.models.score_head import score_head
 from tunesmith.models.teacher import teacher_of
 from tunesmith.train.backbone import parts, tree_states
 from tunesmith.train.divergence import Divergence, token_divergence
-from tunesmith.train.logprobs import token_logprobs
+from tunesmith.train.logprobs import logprobs_and_hits
 from tunesmith.train.noise import noisy
 from tunesmith.train.objective import Needs, Scored
 from tunesmith.train.tree import Ints, PrefixTree, fold
@@ -85,8 +85,9 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs
             translated = tree._replace(token_ids=teacher.ids.cpu().numpy()[tree.token_ids])
             taught = tree_states(parts(teacher.model)[0], translated, nodes=tree.parent[chosen])
         divergence = _divergence(states, head.weight, taught, teacher.output, needs.divergence)
+    logprobs, hits = logprobs_and_hits(states, head.weight, targets, needs.label_smoothing)
     return Scored(
-        logprobs=token_logprobs(states, head.weight, targets, needs.label_smoothing),
+        logprobs=logprobs,
         weights=weights,
         computed_tokens=tree.size,
         token=token,
@@ -94,6 +95,7 @@ def _score_tree(model: Any, rows: Sequence[Rendered], trunk: Trunk | None, needs
         weight=weight,
         sequences=len(rows),
         divergence=divergence,
+        hits=hits,
     )
 
 
@@ -157,8 +159,10 @@ def _score_padded(model: Any, rows: Sequence[Rendered], needs: Needs) -> Scored:
             seen = {"attention_mask": visible, "use_cache": False}
             taught = parts(teacher.model)[0](input_ids=teacher.ids[ids], **seen).last_hidden_state[row, column]
         divergence = _divergence(states[row, column], head.weight, taught, teacher.output, needs.divergence)
+    targets = ids[row, column + 1]
+    logprobs, hits = logprobs_and_hits(states[row, column], head.weight, targets, needs.label_smoothing)
     return Scored(
-        logprobs=token_logprobs(states[row, column], head.weight, ids[row, column + 1], needs.label_smoothing),
+        logprobs=logprobs,
         weights=weight,
         computed_tokens=ids.numel(),
         token=torch.arange(len(row), device=device),
@@ -166,6 +170,7 @@ def _score_padded(model: Any, rows: Sequence[Rendered], needs: Needs) -> Scored:
         weight=weight,
         sequences=len(rows),
         divergence=divergence,
+        hits=hits,
     )
 
 

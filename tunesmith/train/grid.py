@@ -43,7 +43,7 @@ def require_sound(points: Sequence[GridPoint], given: TrainingInput) -> None:
         objective, method = _plugin(OBJECTIVES, spec.objective), _plugin(METHODS, spec.method)
         checks: list[Callable[[], object]] = [
             partial(require_shape, objective, spec.objective.name, given.dataset.manifest),
-            partial(require_validation, spec.patience, validation.rows if validation else 0),
+            partial(require_validation, spec, validation.rows if validation else 0),
             partial(rollouts_for, spec, objective, method, (given.tools, renderer)),
             partial(run_folder, spec, given),
         ]

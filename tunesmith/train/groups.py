@@ -12,6 +12,7 @@ from tunesmith.train.objective import Group, Objective
 from tunesmith.train.prompts import prompt_groups
 from tunesmith.types.dataset import DatasetManifest, Example, SplitName
 from tunesmith.types.preference import Labelled, Preference
+from tunesmith.types.recipe import TrainSpec
 
 __all__ = ["OBJECTIVES", "behind", "groups_of", "require_shape", "require_validation"]
 
@@ -63,11 +64,16 @@ def require_shape(objective: Objective, name: str, manifest: DatasetManifest) ->
     raise RecipeError([Problem(message, field="train.objective.name", fix=fix)])
 
 
-def require_validation(patience: int, rows: int) -> None:
-    """Raise RecipeError for a `patience` without validation rows."""
-    if patience and not rows:
-        problem = Problem("has no effect without validation rows", field="train.patience", fix="set it to 0")
-        raise RecipeError([problem])
+def require_validation(spec: TrainSpec, rows: int) -> None:
+    """Raise RecipeError for options that do nothing without validation rows."""
+    what = "has no effect without validation rows"
+    problems = []
+    if spec.patience and not rows:
+        problems.append(Problem(what, field="train.patience", fix="set it to 0"))
+    if not spec.must_improve and not rows:
+        problems.append(Problem(what, field="train.must_improve", fix="leave it out"))
+    if problems:
+        raise RecipeError(problems)
 
 
 def _judged(examples: Sequence[Example]) -> list[tuple[str, Labelled]]:

@@ -17,8 +17,9 @@ from tunesmith.train.selfchecks import token_check
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import Check
 
-__all__ = ["Said", "after_last_step", "reloads_the_same", "said_of", "scores_the_same"]
+__all__ = ["IMPROVED", "Said", "after_last_step", "reloads_the_same", "said_of", "scores_the_same"]
 
+IMPROVED = "held-out loss fell"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -44,7 +45,7 @@ def after_last_step(
     ]
     if start_loss is not None and best_loss is not None:
         detail = f"{start_loss:.4f} before, {best_loss:.4f} at the best checkpoint"
-        checks.append(Check(name="held-out loss fell", passed=best_loss < start_loss, checked=1, detail=detail))
+        checks.append(Check(name=IMPROVED, passed=best_loss < start_loss, checked=1, detail=detail))
     return tuple(checks)
 
 

@@ -22,26 +22,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["token_logprobs"]
+__all__ = ["logprobs_and_hits", "token_logprobs"]
 
 CHUNK_BYTES = 64 << 20
 
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         rows = max(1, CHUNK_BYTES // (4 * weight.shape[0]))
         wants_hidden = ctx.needs_input_grad[0]
         logprobs = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        hits = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
         slope = torch.empty_like(hidden) if wants_hidden else None
         mean = weight.float().mean(0).to(weight.dtype) if smoothing else None
         for start in range(0, len(targets), rows):
             piece = slice(start, start + rows)
             logits = (hidden[piece] @ weight.t()).float()
             chosen = logits.gather(1, targets[piece, None])
+            largest = logits.amax(dim=1, keepdim=True)
+            hits[piece] = (chosen == largest).squeeze(1)
             if smoothing:
                 chosen = (1 - smoothing) * chosen + smoothing * logits.mean(1, keepdim=True)
-            largest = logits.amax(dim=1, keepdim=True)
             exponentials = logits.sub_(largest).exp_()
             total = exponentials.sum(dim=1, keepdim=True)
             logprobs[piece] = (chosen - largest - total.log()).squeeze(1)
@@ -53,10 +55,11 @@ class _TokenLogprobs(torch.autograd.Function):
                 torch.sub(wanted, expected, out=slope[piece])
         ctx.save_for_backward(slope, hidden if ctx.needs_input_grad[1] else None, weight, targets)
         ctx.smoothing = smoothing
-        return logprobs
+        ctx.mark_non_differentiable(hits)
+        return logprobs, hits
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
         slope, hidden, weight, targets = ctx.saved_tensors
         for_hidden = None if slope is None else slope * grad[:, None].to(slope.dtype)
         for_weight = None if hidden is None else _weight_gradient(hidden, weight, targets, grad, ctx.smoothing)
@@ -68,8 +71,13 @@ def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: f
 
     With `smoothing` above 0 that share of each value is the mean over the vocabulary.
     """
-    result: Tensor = _TokenLogprobs.apply(hidden, weight, targets, smoothing)
-    return result
+    return logprobs_and_hits(hidden, weight, targets, smoothing)[0]
+
+
+def logprobs_and_hits(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """`token_logprobs`, and whether each target is the likeliest token [M] (bool; of equally likely ones each is)."""
+    logprobs, hits = _TokenLogprobs.apply(hidden, weight, targets, smoothing)
+    return logprobs, hits
 
 
 def _weight_gradient(hidden: Tensor, weight: Tensor, targets: Tensor, grad: Tensor, smoothing: float) -> Tensor:

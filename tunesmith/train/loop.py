@@ -33,6 +33,7 @@ from tunesmith.train.rollouts import Rollouts, require_a_grade, rollout_metrics
 from tunesmith.train.schedule import learning_rate
 from tunesmith.train.tracker import MetricSink
 from tunesmith.train.trunk import Trunk
+from tunesmith.train.watched import add_watched, watched
 from tunesmith.types.conversation import Rendered
 from tunesmith.types.dataset import SplitName
 
@@ -159,18 +160,13 @@ def validate(training: Training) -> dict[str, float]:
                     scored = training.score(piece)
                 if counts:
                     found["loss"] += float(objective.loss(scored, piece, total))
-                    _add_means(found, objective.metrics(scored, piece), len(piece) / len(groups))
-        found = training.team.totals(found)
+                    add_watched(found, objective, scored, piece, len(groups))
+        found = watched(training.team.totals(found))
         if not np.isfinite(found["loss"]):
             raise _broken(training, "validation", f"Validation loss {found['loss']}", groups)
     training.model.train()
     found |= rollout_metrics(complete)
     return found | {"loss": 0.0 - found["reward"]} if training.rollouts else found
-
-
-def _add_means(means: dict[str, float], values: Mapping[str, float], share: float) -> None:
-    for name, value in values.items():
-        means[name] = means.get(name, 0.0) + share * value
 
 
 def _owes_validation(plan: TrainingPlan, state: CheckpointState) -> bool:
@@ -213,9 +209,9 @@ def _step(training: Training, step: int) -> tuple[dict[str, float], int, int]:
         if counts:
             sums["loss"] += loss.item()
             sums["computed_tokens"] += scored.computed_tokens
-            _add_means(sums, training.objective.metrics(scored, piece), len(piece) / len(groups))
+            add_watched(sums, training.objective, scored, piece, len(groups))
     training.team.sum_gradients(training.parameters)
-    sums = training.team.totals(sums)
+    sums = watched(training.team.totals(sums))
     loss_sum, computed = sums.pop("loss"), int(sums.pop("computed_tokens"))
     penalty = training.method.penalty(training.model)
     if penalty is not None:

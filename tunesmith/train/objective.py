@@ -24,7 +24,7 @@ from tunesmith.types.conversation import Conversation, Rendered, Shape
 if TYPE_CHECKING:
     from tunesmith.models.template import Renderer
 
-__all__ = ["Group", "Identity", "Needs", "Objective", "Scored", "TeacherSpec", "rows_of"]
+__all__ = ["Group", "Identity", "Needs", "Objective", "Scored", "Share", "TeacherSpec", "rows_of"]
 
 
 class Group(NamedTuple):
@@ -120,6 +120,8 @@ class Scored(NamedTuple):
     """[S] value of the score head at each sequence's last token, where `Needs.values` asks for it (then M is 0)"""
     divergence: Tensor | None = None
     """[M] the teacher's distribution against the model's at each token, where `Needs.divergence` asks for it"""
+    hits: Tensor | None = None
+    """[M] bool, whether each token is the likeliest in its place; None where there are no log-probabilities"""
 
     def sequence_logprobs(self) -> Tensor:
         """[S] weighted sum of the log-probabilities of each sequence's trained tokens; gradients flow."""
@@ -129,6 +131,13 @@ class Scored(NamedTuple):
     def lengths(self) -> Tensor:
         """[S] sum of the loss weights of each sequence: its number of trained tokens where weights are 1."""
         return self.weight.new_zeros(self.sequences).index_add(0, self.sequence, self.weight)
+
+
+class Share(NamedTuple):
+    """`part` of `whole`, both counted."""
+
+    part: float
+    whole: float
 
 
 class Identity(NamedTuple):
@@ -191,6 +200,10 @@ class Objective(Value):
 
     def metrics(self, scored: Scored, groups: Sequence[Group]) -> dict[str, float]:
         """Means over `groups` of what is worth watching besides the loss; nothing unless told otherwise."""
+        return {}
+
+    def shares(self, scored: Scored) -> dict[str, Share]:
+        """Shares of something countable to watch besides; those of a step's pieces are added. Nothing unless told."""
         return {}
 
     def depends_on(self, home: Path) -> tuple[str, ...]:

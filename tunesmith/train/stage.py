@@ -140,7 +140,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
     method = _plugin("tunesmith.models.methods", spec.method, Method)
     rollouts = rollouts_for(spec, objective, method, (given.tools, renderer))
     groups, validation = (given.shared.groups(renderer, given.dataset, split, objective) for split in _SPLITS)
-    require_validation(spec.patience, len(validation))
+    require_validation(spec, len(validation))
     attention.register()
     progress.say(f"loading {given.base.name} in {placement}")
     model = given.shared.base(given.base.path, placement, replaced=method.replaces_base)
@@ -178,6 +178,7 @@ def _prepare(spec: TrainSpec, given: TrainingInput, folder: Path, placement: Pla
         selfchecks.require(checks)
     prepared = Prepared(model, method, objective, plan, groups, validation, precision, trunk, checks, settled, watch)
     prepared = prepared._replace(name_row=given.dataset.name_row, rollouts=rollouts, identity=identity_of(given))
+    prepared = prepared._replace(must_improve=spec.must_improve)
     if settled is None:
         room = team.choose(lambda: _settle(spec, prepared, first, (team, folder), progress))
         prepared = prepared._replace(settled=room)

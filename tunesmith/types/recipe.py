@@ -123,10 +123,11 @@ class TrainSpec(Value):
     processor), by FlexAttention's blocks (`flex`, CUDA) or with one dense mask (any device); auto takes the fastest.
     Dropout in the adapter samples one mask per shared prefix token. `checkpoint_every` counts optimizer steps.
     The adapters of the last `keep_epochs` epochs are kept beside the final one, each usable like it.
-    `patience` is the number of epochs without a
-    better validation loss after which training stops (0: never). `optimizer: adamw_8bit_paged` keeps its moments in 8
-    bits and pages them to the processor's memory when the GPU is full; it needs CUDA. `grader`
-    gives the rewards that grpo and rloo learn from; `tunesmith graders` tries one.
+    `patience` is the number of epochs without a better validation loss after which training stops (0: never). A run
+    whose validation loss never falls below that of its start has failed; with `must_improve: false` that stands in its
+    checks and it ends well. `optimizer: adamw_8bit_paged` keeps its moments in 8 bits and pages them to the processor's
+    memory when the GPU is full; it needs CUDA. `grader` gives the rewards that grpo and rloo learn from; `tunesmith
+    graders` tries one.
 
     `start_from` trains on from an adapter of the same base: a release with its version (`support@v1`), a run's folder
     or an adapter's folder, relative to the recipe. `method` is then the adapter's own: leave it out, or change only
@@ -157,6 +158,7 @@ class TrainSpec(Value):
     keep_checkpoints: int = Field(default=2, ge=1)
     keep_epochs: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
+    must_improve: bool = True
     parallel: ParallelSpec = ParallelSpec()
 
     @model_validator(mode="after")

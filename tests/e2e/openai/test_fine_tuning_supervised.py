@@ -52,12 +52,16 @@ def test_a_job_ends_with_a_model_that_answers(client: openai.OpenAI) -> None:
     trained = sorted(event.data["step"] for event in steps if "train_loss" in event.data)
     assert trained == [1, 2, 3, 4, 5, 6]
     assert {event.data["total_steps"] for event in steps} == {6}
+    assert all("train_mean_token_accuracy" in event.data for event in steps if "train_loss" in event.data)
+    assert all("valid_mean_token_accuracy" in event.data for event in steps if "valid_loss" in event.data)
 
     checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
     assert [checkpoint.step_number for checkpoint in checkpoints] == [6, 3]
     for checkpoint in checkpoints:
         assert checkpoint.fine_tuning_job_id == job.id
-        assert checkpoint.metrics.full_valid_loss > 0
+        assert checkpoint.metrics.full_valid_loss == checkpoint.metrics.valid_loss > 0
+        assert 0 <= checkpoint.metrics.train_mean_token_accuracy <= 1
+        assert 0 <= checkpoint.metrics.full_valid_mean_token_accuracy <= 1
         name = checkpoint.fine_tuned_model_checkpoint
         assert name == f"{job.fine_tuned_model}:ckpt-step-{checkpoint.step_number}"
         assert client.chat.completions.create(model=name, messages=question, max_tokens=2).model == name
@@ -68,3 +72,29 @@ def test_a_job_ends_with_a_model_that_answers(client: openai.OpenAI) -> None:
     assert list(table[0]) == ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
     assert [row["step"] for row in table] == ["1", "2", "3", "4", "5", "6"]
     assert [bool(row["valid_loss"]) for row in table] == [False, False, True, False, False, True]
+    assert [bool(row["valid_mean_token_accuracy"]) for row in table] == [False, False, True, False, False, True]
+    assert all(0 <= float(row["train_accuracy"]) <= 1 for row in table)
+
+
+def test_a_validation_file_without_a_gain_is_a_warning(client: openai.OpenAI) -> None:
+    def answered(answer: str) -> str:
+        roles = ("user", "assistant")
+        rows = [[f"{answer[0]} {number}", answer] for number in range(16)]
+        return upload(
+            client,
+            [{"messages": [{"role": r, "content": c} for r, c in zip(roles, row, strict=True)]} for row in rows],
+        )
+
+    numbers = {"n_epochs": 6, "batch_size": 4, "learning_rate_multiplier": 20}
+    asked = client.fine_tuning.jobs.create(
+        model="base",
+        training_file=answered("aaaa"),
+        validation_file=answered("ZQ#!"),
+        method={"type": "supervised", "supervised": {"hyperparameters": numbers}},
+        seed=7,
+    )
+    job = wait_for(client, asked.id, "succeeded")
+    (warning,) = [event for event in client.fine_tuning.jobs.list_events(job.id, limit=100) if event.level == "warn"]
+    assert warning.message.startswith("The loss on the validation file did not fall: ")
+    question = [{"role": "user", "content": "ab 1"}]
+    assert client.chat.completions.create(model=job.fine_tuned_model, messages=question, max_tokens=2).choices

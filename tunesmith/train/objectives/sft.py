@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tunesmith.errors import Problem, nearest
 from tunesmith.train.json_fields import json_fields
-from tunesmith.train.objective import Group, Needs, Objective, Scored, rows_of
+from tunesmith.train.objective import Group, Needs, Objective, Scored, Share, rows_of
 from tunesmith.types.conversation import Conversation, Rendered, Shape
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ class Sft(Objective):
     def amount(self, groups: Sequence[Group]) -> float:
         """Sum of the loss weights."""
         return sum(sum(row.loss_weights) for row in rows_of(groups))
+
+    def shares(self, scored: Scored) -> dict[str, Share]:
+        """`token_accuracy`: of the trained tokens, whatever their weights, those that the model finds likeliest."""
+        if scored.hits is None:
+            return {}
+        return {"token_accuracy": Share(float(scored.hits[scored.token].sum()), float(len(scored.token)))}
 
     def weighted(self, row: Rendered, conversation: Conversation, renderer: Renderer) -> Rendered:
         """The sequence with the weights of the named fields' tokens multiplied."""
