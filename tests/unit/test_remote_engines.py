@@ -178,6 +178,26 @@ def test_an_adapter_that_a_restarted_server_forgot_is_given_back(
     assert adapter[0] not in fake.adapters, "the engine left its adapter behind"
 
 
+def test_a_server_that_refuses_one_adapter_serves_the_others(
+    tiny: Path, fake: FakeVLLM, url: str, adapter: tuple[str, Path], tmp_path: Path
+) -> None:
+    lost = make_adapter(tiny, tmp_path / "lost", rank=2), tmp_path / "lost"
+
+    async def partly_lost(engine: Any) -> None:
+        for one in (adapter, lost):
+            await engine.load_adapter(*one)
+        before = [ids(await ask(engine)), ids(await ask(engine, adapter[0])), ids(await ask(engine, lost[0]))]
+        fake.adapters.clear()  # the server was started again, and one folder is not there any more
+        lost[1].rename(tmp_path / "moved")
+        with pytest.raises(EngineError, match="No server that has the model answers"):
+            await ask(engine, lost[0])
+        assert [ids(await ask(engine)), ids(await ask(engine, adapter[0]))] == before[:2]
+        (tmp_path / "moved").rename(lost[1])
+        assert ids(await ask(engine, lost[0])) == before[2]
+
+    with_vllm(tiny, partly_lost, urls=url)
+
+
 def test_the_tuned_model_answers_as_the_embedded_engine_does(tiny: Path, url: str, adapter: tuple[str, Path]) -> None:
     async def tuned(engine: Any) -> list[TokenEvent]:
         await engine.load_adapter(*adapter)

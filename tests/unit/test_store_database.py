@@ -6,10 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, select, text
 
 from tunesmith.errors import DatabaseError
 from tunesmith.store.database import Database
+from tunesmith.store.keys import KeyRow, add_key
+from tunesmith.types.key import Grant
 
 END_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -100,3 +102,36 @@ def test_the_folder_of_an_sqlite_file_is_made(tmp_path: Path) -> None:
         assert session.scalar(text("SELECT count(*) FROM files")) == 0
     database.close()
     assert (tmp_path / "new" / "registry.db").is_file()
+
+
+def test_an_id_with_a_zero_byte_is_looked_for_and_not_found(database_url: str) -> None:
+    database = Database(database_url)
+    with database.transaction() as session:
+        known = add_key(session, Grant(), 0).key.id
+    for strange in (f"{known}\0", "\0", f"{known[:5]}\0{known[5:]}"):
+        with database.transaction() as session:
+            assert session.scalar(select(KeyRow).where(KeyRow.id == strange).with_for_update()) is None
+            assert session.scalars(select(KeyRow).where(KeyRow.id.in_([strange, known]))).one().id == known
+    database.close()
+
+
+def test_an_index_that_was_added_since_is_made_in_an_older_database(database_url: str) -> None:
+    old = Database(database_url)
+    with old.transaction() as session:
+        session.execute(text("DROP INDEX responses_by_time"))
+    old.close()
+    database = Database(database_url)
+    with database.transaction() as session:
+        indexes = inspect(session.connection()).get_indexes("responses")
+    database.close()
+    (found,) = [index for index in indexes if index["name"] == "responses_by_time"]
+    assert found["column_names"] == ["project", "created_at", "id"]
+
+
+def test_the_newest_responses_are_read_along_their_index(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'registry.db'}")
+    query = "SELECT * FROM responses WHERE project = 'p' AND created_at >= 5 ORDER BY created_at DESC, id DESC LIMIT 9"
+    with database.transaction() as session:
+        plan = [str(row) for row in session.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+    database.close()
+    assert ["responses_by_time" in step for step in plan] == [True], plan  # no step that sorts

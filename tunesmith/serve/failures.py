@@ -18,6 +18,7 @@ from tunesmith.errors import (
     RequestTooLong,
     TunesmithError,
 )
+from tunesmith.store.windows import UnknownCursor
 
 __all__ = ["ApiError", "answer", "as_api_error", "install", "invalid"]
 
@@ -66,6 +67,8 @@ def as_api_error(error: TunesmithError) -> ApiError:
         return invalid(message, "messages")
     if isinstance(error, RequestRefused):
         return invalid(message, error.field)
+    if isinstance(error, UnknownCursor):
+        return invalid(message, "after")
     if isinstance(error, NotFound):
         return ApiError(404, message, code="not_found")
     if isinstance(error, DatabaseError):

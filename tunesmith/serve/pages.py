@@ -7,7 +7,8 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from fastapi import Query
 
-from tunesmith.serve.failures import ApiError
+from tunesmith.errors import NotFound
+from tunesmith.store.windows import cursor
 from tunesmith.types.base import Value
 
 __all__ = ["After", "Limit", "Page", "page_of"]
@@ -34,13 +35,14 @@ class Page(Value, Generic[Item]):
 def page_of(items: Sequence[Item], limit: int, after: str | None, identity: Callable[[Item], str]) -> Page[Item]:
     """The page of `items` (all of them, in the order of the list) that begins after the item with the id `after`.
 
-    Raises ApiError 400 when no item has that id: an ignored cursor would send clients round for ever.
+    Raises UnknownCursor when no item has that id: an ignored cursor would send clients round for ever.
     """
     start = 0
     if after is not None:
-        places = [index for index, item in enumerate(items) if identity(item) == after]
-        if not places:
-            raise ApiError(400, f"Invalid value for 'after': no item of this list has the id {after!r}.", param="after")
+        with cursor(after):
+            places = [index for index, item in enumerate(items) if identity(item) == after]
+            if not places:
+                raise NotFound()
         start = places[0] + 1
     data = tuple(items[start : start + limit])
     ids = [identity(item) for item in data]

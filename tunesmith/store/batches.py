@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
 from tunesmith.store.webhooks import add_event
+from tunesmith.store.windows import cursor
 from tunesmith.types.batches import OPEN, Batch, BatchResult, BatchState, Counts, TokenUsage
 from tunesmith.types.webhooks import EventType
 
@@ -83,11 +84,13 @@ class BatchStore:
             return _counted(session, self._row(session, project, identity))
 
     def list(self, project: str, *, limit: int, after: str | None = None) -> BatchPage:
-        """At most `limit` batches of `project`, the newest first. Raises NotFound when there is no batch `after`."""
+        """At most `limit` batches of `project`, the newest first. Raises UnknownCursor for another `after`."""
         query = select(BatchRow).where(BatchRow.project == project).order_by(BatchRow.number.desc())
         with self._database.transaction() as session:
             if after is not None:
-                query = query.where(BatchRow.number < self._row(session, project, after).number)
+                with cursor(after):
+                    place = self._row(session, project, after).number
+                query = query.where(BatchRow.number < place)
             rows = session.scalars(query.limit(limit + 1)).all()
             return BatchPage(tuple(_counted(session, row) for row in rows[:limit]), has_more=len(rows) > limit)
 
@@ -172,8 +175,7 @@ class BatchStore:
     @staticmethod
     def _row(session: Session, project: str, identity: str) -> BatchRow:
         mine = (BatchRow.id == identity, BatchRow.project == project)
-        # A zero byte is in no id, and PostgreSQL refuses to look for one.
-        row = None if "\0" in identity else session.scalar(select(BatchRow).where(*mine).with_for_update())
+        row = session.scalar(select(BatchRow).where(*mine).with_for_update())
         if row is None:
             raise NotFound(f"No such Batch object: {identity}")
         return row

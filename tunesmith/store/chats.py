@@ -73,8 +73,7 @@ class ChatStore:
     def list(self, project: str, wanted: ChatFilter, window: Window) -> Slice[StoredChat]:
         """Chats in the order of their making."""
         with self._database.transaction() as session:
-            after = None if window.after is None else _row(session, project, window.after)
-            query = windowed(_chosen(project, wanted), ChatRow, window, after)
+            query = windowed(_chosen(project, wanted), ChatRow, window, lambda after: _row(session, project, after))
             return slice_of(session, query, window, StoredChat.model_validate_json)
 
     def newest(self, project: str, wanted: ChatFilter, limit: int) -> tuple[str, ...]:

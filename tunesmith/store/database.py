@@ -2,7 +2,8 @@
 
 A transaction on SQLite takes the write lock when it begins (`BEGIN IMMEDIATE`), so what it read is still true when it
 writes, also between processes; others wait up to 30 seconds. On PostgreSQL it is `READ COMMITTED`; a query whose rows
-are to be changed locks them with `with_for_update()`, which SQLite needs not and ignores.
+are to be changed locks them with `with_for_update()`, which SQLite needs not and ignores. No text there has a zero
+byte; one that is looked for is not found.
 """
 
 from __future__ import annotations
@@ -90,11 +91,13 @@ class Database:
     def _postgres(self) -> Engine:
         url = self._url.set(drivername="postgresql+psycopg")
         try:
-            return create_engine(url, pool_pre_ping=True)
+            engine = create_engine(url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise MissingDependency(
                 "A PostgreSQL database needs the package psycopg.", hint="Install it: pip install 'tunesmith[postgres]'"
             ) from error
+        event.listen(engine, "before_cursor_execute", _on_execute, retval=True)
+        return engine
 
 
 def _checked(url: str) -> URL:
@@ -118,3 +121,19 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _on_execute(
+    _connection: Connection, _cursor: object, statement: str, parameters: Any, context: Any, _many: bool
+) -> tuple[str, Any]:
+    """PostgreSQL refuses even to look for a text with a zero byte. What is looked for in its place, a code point that
+    is no character, is in no id or name either. What is written is not touched.
+    """
+    writes = context is None or context.isinsert or context.isupdate
+    if not writes and isinstance(parameters, dict) and any("\0" in str(one) for one in parameters.values()):
+        parameters = {name: _findable(one) for name, one in parameters.items()}
+    return statement, parameters
+
+
+def _findable(value: Any) -> Any:
+    return value.replace("\0", "\ufffe") if isinstance(value, str) else value

@@ -91,8 +91,8 @@ class EvalStore:
         order = EvalRow.updated_at if by_update else None
         query = select(EvalRow).where(EvalRow.project == project)
         with self._database.transaction() as session:
-            after = None if window.after is None else self._eval(session, project, window.after)
-            return slice_of(session, windowed(query, EvalRow, window, after, order), window, Eval.model_validate_json)
+            part = windowed(query, EvalRow, window, lambda after: self._eval(session, project, after), order)
+            return slice_of(session, part, window, Eval.model_validate_json)
 
     def update(self, project: str, identity: str, changes: dict[str, Any]) -> Eval:
         """The eval with `changes` to its fields."""
@@ -131,8 +131,8 @@ class EvalStore:
         query = query if status is None else query.where(EvalRunRow.status == status)
         with self._database.transaction() as session:
             self._eval(session, project, eval_id)
-            after = None if window.after is None else self._run(session, project, eval_id, window.after)
-            return slice_of(session, windowed(query, EvalRunRow, window, after), window, EvalRun.model_validate_json)
+            part = windowed(query, EvalRunRow, window, lambda after: self._run(session, project, eval_id, after))
+            return slice_of(session, part, window, EvalRun.model_validate_json)
 
     def cancel_run(self, project: str, eval_id: str, identity: str) -> tuple[EvalRun, bool]:
         """The run, canceled unless it was finished already (then False)."""
@@ -164,20 +164,20 @@ class EvalStore:
         query = select(EvalItemRow).where(EvalItemRow.run_id == run.id)
         query = query if status is None else query.where(EvalItemRow.status == status)
         with self._database.transaction() as session:
-            after = None if window.after is None else self._item(session, run, window.after)
-            return slice_of(session, windowed(query, EvalItemRow, window, after), window, EvalItem.model_validate_json)
+            part = windowed(query, EvalItemRow, window, lambda after: self._item(session, run, after))
+            return slice_of(session, part, window, EvalItem.model_validate_json)
 
     def _eval(self, session: Session, project: str, identity: str, *, change: bool = False) -> EvalRow:
-        query = select(EvalRow).where(EvalRow.id == _plain(identity), EvalRow.project == project)
+        query = select(EvalRow).where(EvalRow.id == identity, EvalRow.project == project)
         return _found(session.scalar(query.with_for_update() if change else query), "eval", identity)
 
     def _run(self, session: Session, project: str, eval_id: str, identity: str, *, change: bool = False) -> EvalRunRow:
-        mine = and_(EvalRunRow.project == project, EvalRunRow.eval_id == _plain(eval_id))
-        query = select(EvalRunRow).where(EvalRunRow.id == _plain(identity), mine)
+        mine = and_(EvalRunRow.project == project, EvalRunRow.eval_id == eval_id)
+        query = select(EvalRunRow).where(EvalRunRow.id == identity, mine)
         return _found(session.scalar(query.with_for_update() if change else query), "eval run", identity)
 
     def _item(self, session: Session, run: EvalRun, identity: str) -> EvalItemRow:
-        query = select(EvalItemRow).where(EvalItemRow.id == _plain(identity), EvalItemRow.run_id == run.id)
+        query = select(EvalItemRow).where(EvalItemRow.id == identity, EvalItemRow.run_id == run.id)
         return _found(session.scalar(query), "output item", identity)
 
 
@@ -185,8 +185,3 @@ def _found(row: Item | None, kind: str, identity: str) -> Item:
     if row is None:
         raise NotFound(f"There is no {kind} with the id {identity!r}.")
     return row
-
-
-def _plain(identity: str) -> str:
-    """A zero byte is in no id, and PostgreSQL refuses to look for one."""
-    return "" if "\0" in identity else identity

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tunesmith.errors import NotFound
 from tunesmith.store.blobs import Blobs, Draft
 from tunesmith.store.database import Database, Tables
+from tunesmith.store.windows import cursor
 from tunesmith.types.files import FileDetails, Purpose, StoredFile
 
 __all__ = ["FilePage", "FileRow", "FileStore"]
@@ -104,7 +105,7 @@ class FileStore:
     ) -> FilePage:
         """At most `limit` files of `project`, the newest (or `oldest`) first, those that follow the file `after`.
 
-        Raises NotFound when there is no file `after`.
+        Raises UnknownCursor when there is no file `after`.
         """
         present = and_(FileRow.project == project, not_(self._expired()))
         query = select(FileRow).where(present).order_by(FileRow.number if oldest else FileRow.number.desc())
@@ -112,7 +113,8 @@ class FileStore:
             query = query.where(FileRow.purpose == purpose)
         with self._database.transaction() as session:
             if after is not None:
-                place = self._row(session, project, after).number
+                with cursor(after):
+                    place = self._row(session, project, after).number
                 query = query.where(FileRow.number > place if oldest else FileRow.number < place)
             rows = session.scalars(query.limit(limit + 1)).all()
         return FilePage(tuple(map(_stored, rows[:limit])), has_more=len(rows) > limit)
@@ -166,8 +168,7 @@ class FileStore:
 
     def _row(self, session: Session, project: str, identity: str) -> FileRow:
         mine = and_(FileRow.id == identity, FileRow.project == project)
-        # A zero byte is in no id, and PostgreSQL refuses to look for one.
-        row = None if "\0" in identity else session.scalar(select(FileRow).where(mine, not_(self._expired())))
+        row = session.scalar(select(FileRow).where(mine, not_(self._expired())))
         if row is None:
             raise _unknown(identity)
         return row

@@ -21,6 +21,7 @@ from tunesmith.store.database import Database
 from tunesmith.store.job_rows import CheckpointRow, EventRow, JobRow
 from tunesmith.store.tuned import add_tuned
 from tunesmith.store.webhooks import add_event
+from tunesmith.store.windows import cursor
 from tunesmith.types.jobs import FINISHED, Job, JobCheckpoint, JobEvent, JobRequest
 from tunesmith.types.tuned import JOB_PREFIX, TunedModel
 from tunesmith.types.webhooks import EventType
@@ -114,7 +115,7 @@ class JobStore:
     def list(self, project: str, limit: int, after: str | None, metadata: Mapping[str, str]) -> Cut:
         """At most `limit` jobs of `project` that have all of `metadata`, newest first, those after the job `after`.
 
-        Raises NotFound when there is no job `after`.
+        Raises UnknownCursor when there is no job `after`.
         """
         query = select(JobRow).where(JobRow.project == project).order_by(JobRow.number.desc())
         with self._database.transaction() as session:
@@ -218,7 +219,7 @@ class JobStore:
         session.flush()
 
     def events(self, job: Job, limit: int, after: str | None) -> Cut:
-        """At most `limit` events of `job`, newest first, those after the event `after`. Raises NotFound."""
+        """At most `limit` events of `job`, newest first, those after the event `after`. Raises UnknownCursor."""
         return self._cut(EventRow, JobEvent, job, limit, after)
 
     def add_checkpoint(self, job: Job, checkpoint: JobCheckpoint, model: TunedModel, said: Said) -> None:
@@ -236,7 +237,9 @@ class JobStore:
                 self._add_events(session, job, [said])
 
     def checkpoints(self, job: Job, limit: int, after: str | None) -> Cut:
-        """At most `limit` checkpoints of `job`, newest first, those after the checkpoint `after`. Raises NotFound."""
+        """At most `limit` checkpoints of `job`, newest first, those after the checkpoint `after`. Raises
+        UnknownCursor.
+        """
         return self._cut(CheckpointRow, JobCheckpoint, job, limit, after)
 
     def _cut(self, rows: type[Any], kind: type[Any], job: Job, limit: int, after: str | None) -> Cut:
@@ -281,8 +284,9 @@ def _job(row: JobRow) -> Job:
 
 
 def _number(session: Session, rows: type[Any], identity: str, mine: Any) -> int:
-    """The place of the row `identity` in its list. Raises NotFound."""
-    number = session.scalar(select(rows.number).where(rows.id == identity, mine))
-    if number is None:
-        raise NotFound(f"Invalid value for 'after': no item of this list has the id {identity!r}.")
+    """The place of the row `identity` in its list. Raises UnknownCursor."""
+    with cursor(identity):
+        number = session.scalar(select(rows.number).where(rows.id == identity, mine))
+        if number is None:
+            raise NotFound()
     return int(number)

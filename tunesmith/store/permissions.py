@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
+from tunesmith.store.windows import cursor
 from tunesmith.types.permissions import CheckpointPermission
 
 __all__ = ["PermissionQuery", "PermissionRow", "PermissionSlice", "Permissions"]
@@ -66,15 +67,16 @@ class Permissions:
         return tuple(found)
 
     def list(self, project: str, checkpoint: str, query: PermissionQuery) -> PermissionSlice:
-        """The newest first, unless the oldest are wanted. NotFound for an unknown `after`."""
+        """The newest first, unless the oldest are wanted. UnknownCursor for an unknown `after`."""
         mine = PermissionRow.project == project, PermissionRow.checkpoint == checkpoint
         chosen = select(PermissionRow).where(*mine)
         if query.grantee is not None:
-            chosen = chosen.where(PermissionRow.grantee == _plain(query.grantee))
+            chosen = chosen.where(PermissionRow.grantee == query.grantee)
         number = PermissionRow.number
         with self._database.transaction() as session:
             if query.after is not None:
-                place = _row(session, project, checkpoint, query.after).number
+                with cursor(query.after):
+                    place = _row(session, project, checkpoint, query.after).number
                 chosen = chosen.where(number > place if query.oldest_first else number < place)
             ordered = chosen.order_by(number if query.oldest_first else number.desc())
             rows = session.scalars(ordered.limit(query.limit + 1)).all()
@@ -88,15 +90,10 @@ class Permissions:
 
 def _row(session: Session, project: str, checkpoint: str, identity: str) -> PermissionRow:
     mine = PermissionRow.project == project, PermissionRow.checkpoint == checkpoint
-    row = session.scalar(select(PermissionRow).where(PermissionRow.id == _plain(identity), *mine))
+    row = session.scalar(select(PermissionRow).where(PermissionRow.id == identity, *mine))
     if row is None:
         raise NotFound(f"There is no permission with the id {identity!r} for this checkpoint.")
     return row
-
-
-def _plain(text: str) -> str:
-    """A zero byte is in no id, and PostgreSQL refuses to look for one."""
-    return "" if "\0" in text else text
 
 
 def _value(row: PermissionRow) -> CheckpointPermission:

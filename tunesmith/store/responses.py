@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from sqlalchemy import BigInteger, String, Text, and_, or_, select
+from sqlalchemy import BigInteger, Index, String, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
 from tunesmith.types.responses import StoredResponse
 
-__all__ = ["ResponseRow", "add_response", "chain_of", "delete_response", "newest_responses", "response_by_id"]
+__all__ = [
+    "BY_TIME",
+    "ResponseRow",
+    "add_response",
+    "chain_of",
+    "delete_response",
+    "newest_responses",
+    "response_by_id",
+]
 
 _PART = 200
 """responses that are read at once"""
@@ -29,6 +37,10 @@ class ResponseRow(Tables):
     previous: Mapped[str | None] = mapped_column(String(64))
     content: Mapped[str] = mapped_column(Text)
     input: Mapped[str] = mapped_column(Text)
+
+
+BY_TIME = Index("responses_by_time", ResponseRow.project, ResponseRow.created_at, ResponseRow.id)
+"""What `newest_responses` reads along."""
 
 
 def add_response(session: Session, response: StoredResponse) -> None:

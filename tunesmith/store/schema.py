@@ -39,7 +39,11 @@ DECLARED_BY = (
     webhooks,
 )
 
+_ADDED = (responses.BY_TIME,)
+
 
 def create(connection: Connection) -> None:
-    """Make the tables that are not there yet."""
+    """Make the tables that are not there yet, and the indexes that were added to tables since."""
     Tables.metadata.create_all(connection)
+    for index in _ADDED:
+        index.create(connection, checkfirst=True)

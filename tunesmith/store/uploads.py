@@ -135,8 +135,7 @@ class UploadStore:
 
     def _row(self, session: Session, project: str, identity: str) -> UploadRow:
         mine = (UploadRow.id == identity, UploadRow.project == project)
-        # A zero byte is in no id, and PostgreSQL refuses to look for one.
-        row = None if "\0" in identity else session.scalar(select(UploadRow).where(*mine).with_for_update())
+        row = session.scalar(select(UploadRow).where(*mine).with_for_update())
         if row is None:
             raise NotFound(f"No such Upload object: {identity}")
         return row

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.errors import NotFound
 from tunesmith.store.database import Database, Tables
+from tunesmith.store.windows import cursor
 from tunesmith.types.webhooks import Delivery, EventType, WebhookEndpoint
 
 __all__ = ["DeliveryRow", "EndpointPage", "WebhookEndpointRow", "WebhookStore", "add_event"]
@@ -92,11 +93,13 @@ class WebhookStore:
             return WebhookEndpoint.model_validate_json(_endpoint(session, project, identity).content)
 
     def list(self, project: str, limit: int, after: str | None) -> EndpointPage:
-        """Endpoints in the order of their making, those after the one with the id `after`."""
+        """Endpoints in the order of their making, those after the one with the id `after` (else UnknownCursor)."""
         query = select(WebhookEndpointRow).where(WebhookEndpointRow.project == project)
         with self._database.transaction() as session:
             if after is not None:
-                query = query.where(WebhookEndpointRow.number > _endpoint(session, project, after).number)
+                with cursor(after):
+                    place = _endpoint(session, project, after).number
+                query = query.where(WebhookEndpointRow.number > place)
             rows = session.scalars(query.order_by(WebhookEndpointRow.number).limit(limit + 1)).all()
         read = WebhookEndpoint.model_validate_json
         return EndpointPage(tuple(read(row.content) for row in rows[:limit]), len(rows) > limit)
@@ -154,8 +157,7 @@ def _delivery(row: DeliveryRow, endpoint: WebhookEndpoint) -> Delivery:
 
 
 def _endpoint(session: Session, project: str, identity: str, *, change: bool = False) -> WebhookEndpointRow:
-    plain = "" if "\0" in identity else identity
-    query = select(WebhookEndpointRow).where(WebhookEndpointRow.id == plain, WebhookEndpointRow.project == project)
+    query = select(WebhookEndpointRow).where(WebhookEndpointRow.id == identity, WebhookEndpointRow.project == project)
     row = session.scalar(query.with_for_update() if change else query)
     if row is None:
         raise NotFound(f"There is no webhook endpoint with the id {identity!r}.")

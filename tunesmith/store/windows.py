@@ -1,16 +1,35 @@
-"""Parts of long lists: rows of a table that count up by `number`, read from where the last part ended."""
+"""Parts of long lists: rows of a table that count up by `number`, read from where the last part ended.
+
+In every list an id to read on after (`after`) that is none of its items is an UnknownCursor, whatever the list is of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-__all__ = ["Slice", "Window", "slice_of", "windowed"]
+from tunesmith.errors import NotFound
+
+__all__ = ["Slice", "UnknownCursor", "Window", "cursor", "slice_of", "windowed"]
 
 Item = TypeVar("Item")
+
+
+class UnknownCursor(NotFound):
+    """No item of the list has the id that the list was to go on after."""
+
+
+@contextmanager
+def cursor(after: str) -> Iterator[None]:
+    """The item `after` is looked for inside the block: NotFound becomes UnknownCursor, which names the parameter."""
+    try:
+        yield
+    except NotFound:
+        raise UnknownCursor(f"Invalid value for 'after': no item of this list has the id {after!r}.") from None
 
 
 class Window(NamedTuple):
@@ -29,12 +48,20 @@ class Slice(NamedTuple, Generic[Item]):
 
 
 def windowed(
-    query: Select[Any], table: Any, window: Window, after: Any, order: InstrumentedAttribute[int] | None = None
+    query: Select[Any],
+    table: Any,
+    window: Window,
+    row_of: Callable[[str], Any],
+    order: InstrumentedAttribute[int] | None = None,
 ) -> Select[Any]:
-    """`query` over `table` in the order of the window (by `order` first, where it is given), behind the row `after`."""
+    """`query` over `table` in the order of the window (by `order` first, where it is given), behind the row that
+    `row_of` finds for `window.after`. Raises UnknownCursor when it finds none.
+    """
     columns = [table.number] if order is None else [order, table.number]
-    if after is not None:
-        place = [getattr(after, column.key) for column in columns]
+    if window.after is not None:
+        with cursor(window.after):
+            row = row_of(window.after)
+        place = [getattr(row, column.key) for column in columns]
         query = query.where(_beyond(columns, place, window.descending))
     return query.order_by(*(column.desc() if window.descending else column for column in columns))
 

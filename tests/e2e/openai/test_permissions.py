@@ -68,6 +68,9 @@ def test_permissions_are_given_listed_and_taken_back(client: openai.OpenAI) -> N
     assert newest_first == ["d", "c", "b", "a"]
     oldest_first = permissions.list(CHECKPOINT, limit=1, order="ascending")
     assert [one.project_id for one in oldest_first] == ["a", "b", "c", "d"]
+    with pytest.raises(openai.BadRequestError) as unknown:
+        permissions.list(CHECKPOINT, after="cp_none")
+    assert unknown.value.param == "after"
     (only,) = permissions.list(CHECKPOINT, project_id="c")
     assert only.id == made[2].id
     deleted = permissions.delete(made[0].id, fine_tuned_model_checkpoint=CHECKPOINT)

@@ -42,4 +42,33 @@ def test_everything_is_kept_in_postgresql_by_one_setting(
         for action in (client.files.retrieve, client.batches.retrieve, client.uploads.cancel):
             with pytest.raises((openai.NotFoundError, openai.BadRequestError)):
                 action("x\0")
+        _no_name_has_a_zero_byte(client)
     assert not (tmp_path / "registry.db").exists()
+
+
+def _no_name_has_a_zero_byte(client: openai.OpenAI) -> None:
+    """PostgreSQL refuses to look for one, so nobody may ask it to."""
+    said = [{"role": "user", "content": "Hi"}]
+    jobs, evals = client.fine_tuning.jobs, client.evals
+    for unknown in ("ft:tiny:default::a\0b", "a\0b", "a\0b@v1"):
+        with pytest.raises(openai.NotFoundError, match="does not exist"):
+            client.chat.completions.create(model=unknown, messages=said)
+    asked = [
+        lambda: client.responses.create(model="base", input="Hi", previous_response_id="resp_\0"),
+        lambda: client.batches.create(
+            input_file_id="file-\0", endpoint="/v1/chat/completions", completion_window="24h"
+        ),
+        lambda: jobs.create(model="base", training_file="file-\0"),
+        lambda: jobs.create(model="ft:\0", training_file="file-\0"),
+        lambda: client.post("/tunesmith/keys", body={"name": "a\0b"}, cast_to=object),
+        lambda: client.post("/tunesmith/keys", body={"project": "a\0b"}, cast_to=object),
+    ]
+    config = {"type": "custom", "item_schema": {"type": "object", "properties": {}}}
+    check = {"type": "string_check", "name": "c", "input": "a", "reference": "a", "operation": "eq"}
+    made = evals.create(data_source_config=config, testing_criteria=[check])
+    source = {"type": "jsonl", "source": {"type": "file_id", "id": "file-\0"}}
+    asked.append(lambda: evals.runs.create(made.id, data_source=source))
+    for call in asked:
+        with pytest.raises((openai.NotFoundError, openai.BadRequestError)) as caught:
+            call()
+        assert caught.value.body["message"]

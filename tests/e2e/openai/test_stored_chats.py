@@ -97,7 +97,7 @@ def test_chats_are_listed_by_model_and_metadata_page_by_page(mine: openai.OpenAI
     assert ids(mine.chat.completions.list(model="another")) == []
     mine.chat.completions.delete(made[1])
     assert ids(mine.chat.completions.list(limit=1)) == [made[0], *made[2:]]
-    with pytest.raises(openai.NotFoundError):
+    with pytest.raises(openai.BadRequestError):
         mine.chat.completions.list(after=made[1])
     with pytest.raises(openai.BadRequestError):
         mine.chat.completions.list(limit=0)
@@ -159,7 +159,7 @@ def test_another_project_has_no_part_in_it(mine: openai.OpenAI, theirs: openai.O
     for deed in (chats.retrieve, chats.delete, chats.messages.list, lambda one: chats.update(one, metadata={})):
         with pytest.raises(openai.NotFoundError):
             deed(answer.id)
-    with pytest.raises(openai.NotFoundError):
+    with pytest.raises(openai.BadRequestError):
         chats.list(after=answer.id)
     assert ids(chats.list()) == ids(chats.list(model="base")) == ids(chats.list(metadata={"team": "cards"})) == []
     assert ids(mine.chat.completions.list(metadata={"team": "cards"})) == [answer.id]

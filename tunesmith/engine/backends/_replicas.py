@@ -58,6 +58,7 @@ class _Replica:
         self.alive = False
         self.base = ""
         self.adapters: frozenset[str] = frozenset()
+        self.refused: frozenset[str] = frozenset()
         self.complaint = ""
 
 
@@ -189,16 +190,31 @@ class Replicas:
             card = card_of(self._client, replica.url)
             replica.base = card.base
             replica.adapters = card.names & self._wanted.keys()
+            replica.alive = True  # until giving or taking finds that it is not
             for digest in self._wanted.keys() - card.names:
-                self._give(replica, digest, self._wanted[digest])
+                self._give_back(replica, digest)
             for digest in self._unwanted & card.names:
                 self._take(replica, digest)
-            replica.alive = True
         except (httpx.HTTPError, ValueError, TunesmithError) as error:
             replica.alive = False
             replica.complaint = f"{type(error).__name__}: {error}"
         if was_alive != replica.alive:
             _log.warning("vLLM at %s is %s", replica.url, "up" if replica.alive else f"away ({replica.complaint})")
+
+    def _give_back(self, replica: _Replica, digest: str) -> None:
+        """Load a wanted adapter that the replica lacks. When it is refused (its folder may be gone), it alone is away
+        there: the base and the other adapters are asked as before.
+        """
+        if not replica.alive:
+            return
+        try:
+            self._give(replica, digest, self._wanted[digest])
+        except ModelError as error:
+            if digest not in replica.refused:
+                _log.warning("%s", error)
+            replica.refused |= {digest}
+        else:
+            replica.refused -= {digest}
 
     def _give(self, replica: _Replica, digest: str, place: str) -> None:
         """Load an adapter; one that is there already under its digest is the same and is loaded over."""

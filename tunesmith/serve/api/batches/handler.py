@@ -55,13 +55,10 @@ async def retrieve(platform: Platform, caller: Caller, identity: str) -> BatchOb
 
 
 async def list_batches(platform: Platform, caller: Caller, limit: int, after: str | None) -> Page[BatchObject]:
-    """A page of the project's batches, the newest first. Raises ApiError 400 for a cursor that is no batch."""
+    """A page of the project's batches, the newest first. Raises UnknownCursor for a cursor that is no batch."""
 
     def found() -> Page[BatchObject]:
-        try:
-            page = platform.batches.list(caller.project, limit=limit, after=after)
-        except NotFound:
-            raise invalid(f"Invalid value for 'after': there is no batch {after!r}.", "after") from None
+        page = platform.batches.list(caller.project, limit=limit, after=after)
         data = tuple(map(batch_object, page.batches))
         ends = (data[0].id, data[-1].id) if data else (None, None)
         return Page[BatchObject](data=data, has_more=page.has_more, first_id=ends[0], last_id=ends[1])

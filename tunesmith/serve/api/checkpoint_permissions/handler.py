@@ -43,7 +43,7 @@ def delete(service: Service, project: str, checkpoint: str, identity: str) -> No
 
 
 def _check_owner(service: Service, project: str, checkpoint: str) -> None:
-    model = None if "\0" in checkpoint else TunedModels(service.platform.database).find(project, checkpoint)
+    model = TunedModels(service.platform.database).find(project, checkpoint)
     if model is None or model.project != project:
         message = f"The checkpoint '{checkpoint}' does not exist, or is not this project's."
         raise ApiError(404, message, param="fine_tuned_model_checkpoint", code="model_not_found")

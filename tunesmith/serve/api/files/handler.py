@@ -12,7 +12,6 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from tunesmith.errors import NotFound
 from tunesmith.serve.api.files.lines import LIMITS, check_lines
 from tunesmith.serve.api.files.protocol import CreateFile, DeletedFile, Examples, FileName, FileObject, file_object
 from tunesmith.serve.caller import Caller
@@ -79,19 +78,16 @@ def keep_checked(platform: Platform, details: FileDetails, draft: Draft) -> Stor
 
 
 async def list_files(platform: Platform, caller: Caller, listing: Listing) -> Page[FileObject]:
-    """A page of the project's files. Raises ApiError 400 for a cursor that is no file."""
+    """A page of the project's files. Raises UnknownCursor for a cursor that is no file."""
 
     def found() -> Page[FileObject]:
-        try:
-            page = platform.files.list(
-                caller.project,
-                listing.purpose,
-                limit=listing.limit,
-                after=listing.after,
-                oldest=listing.order == "asc",
-            )
-        except NotFound:
-            raise invalid(f"Invalid value for 'after': there is no file {listing.after!r}.", "after") from None
+        page = platform.files.list(
+            caller.project,
+            listing.purpose,
+            limit=listing.limit,
+            after=listing.after,
+            oldest=listing.order == "asc",
+        )
         data = tuple(map(file_object, page.files))
         ends = (data[0].id, data[-1].id) if data else (None, None)
         return Page[FileObject](data=data, has_more=page.has_more, first_id=ends[0], last_id=ends[1])

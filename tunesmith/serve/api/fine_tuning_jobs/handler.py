@@ -98,20 +98,20 @@ class Jobs:
 
     def list(self, listing: Listing, caller: Caller) -> Page[JobObject]:
         """Jobs, newest first."""
-        cut = _placed(lambda: self._store.list(caller.project, *listing))
+        cut = self._store.list(caller.project, *listing)
         unfinished, done, now = self._others()
         return _page(Page[JobObject], cut, lambda job: job_object(job, unfinished, done, now))
 
     def events(self, identity: str, listing: Listing, caller: Caller) -> Page[Event]:
         """What the job said, newest first."""
         job = self._store.get(caller.project, identity)
-        cut = _placed(lambda: self._store.events(job, listing.limit, listing.after))
+        cut = self._store.events(job, listing.limit, listing.after)
         return _page(Page[Event], cut, event_object)
 
     def checkpoints(self, identity: str, listing: Listing, caller: Caller) -> Page[Checkpoint]:
         """The models of the last epochs, newest first."""
         job = self._store.get(caller.project, identity)
-        cut = _placed(lambda: self._store.checkpoints(job, listing.limit, listing.after))
+        cut = self._store.checkpoints(job, listing.limit, listing.after)
         return _page(Page[Checkpoint], cut, checkpoint_object)
 
     def cancel(self, identity: str, caller: Caller) -> JobObject:
@@ -243,14 +243,6 @@ def _not_for(caller: Caller) -> ApiError:
 
 def _integration(given: dict[str, Any]) -> Integration:
     return Integration.model_validate({name: value for name, value in given.items() if value is not None})
-
-
-def _placed(look: Callable[[], Cut]) -> Cut:
-    """The part of a list; a cursor that is in no such list is a fault of the request."""
-    try:
-        return look()
-    except NotFound as error:
-        raise invalid(error.message, "after") from None
 
 
 def _page(kind: type[Page[Any]], cut: Cut, shown: Callable[[Any], Any]) -> Any:

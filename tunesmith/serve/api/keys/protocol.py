@@ -13,7 +13,9 @@ __all__ = ["KeyCreated", "KeyObject", "KeyRequest", "RotateRequest"]
 
 
 class KeyRequest(Grant):
-    """What the new key may do."""
+    """What the new key may do. Its name is kept, and no text that is kept has a zero byte."""
+
+    name: str = Field(default="key", min_length=1, max_length=64, pattern=r"^[^\x00]*$")
 
 
 class RotateRequest(Value):
