@@ -1,6 +1,6 @@
 """Kills servers, workers and trainers at random and shows that no job is lost, run twice or ended differently.
 
-    python -m bench.job_drill --kills 50 [--database postgresql://...] [--seed 1]
+    python -m bench.job_drill --kills 50 [--database postgresql://...] [--seed 1] [--keep FOLDER]
 
 One job runs undisturbed. Then jobs with the same request are made, one after the other, while SIGKILL strikes a random
 one of the three processes at random moments; a killed server is started again, a killed worker or trainer is started
@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ METHOD: Mapping[str, Any] = {"type": "supervised", "supervised": {"hyperparamete
 
 class Report(NamedTuple):
     """What came of a drill: how often each kind of process was killed, the jobs made, those that ended otherwise than
-    the undisturbed one, and the seconds it all took.
+    the undisturbed one with what was otherwise, and the seconds it all took.
     """
 
     kills: dict[str, int]
@@ -190,16 +191,18 @@ def drill(scene: Drill, kills: int, seed: int, say: Callable[[str], None]) -> Re
         if scene.kill(target):
             struck[target] += 1
             say(f"kill {struck.total()}: {target}, job {len(jobs)}")
-    different = [identity for identity in jobs if _differs(scene, identity, expected)]
+    different = [f"{identity}: {found}" for identity in jobs if (found := _difference(scene, identity, expected))]
     return Report(dict(struck), len(jobs), different, time.monotonic() - began)
 
 
-def _differs(scene: Drill, identity: str, expected: str) -> bool:
-    """Whether the job ended otherwise than the undisturbed one: failed, with other bytes, or done more than once."""
-    if scene.ended(identity)["status"] != "succeeded":
-        return True
+def _difference(scene: Drill, identity: str, expected: str) -> str:
+    """How the job ended otherwise than the undisturbed one: failed, with other bytes, or done more than once."""
+    job = scene.ended(identity)
+    if job["status"] != "succeeded":
+        return f"{job['status']}: {job['error']}"
     told = scene.messages(identity).count("The job has successfully completed")
-    return scene.adapter(identity) != expected or told != 1
+    adapter = scene.adapter(identity)
+    return ("" if adapter == expected else f"the adapter is {adapter}. ") + ("" if told == 1 else f"ended {told} times")
 
 
 def main() -> None:
@@ -208,13 +211,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--database", help="PostgreSQL in the place of the SQLite file")
+    parser.add_argument("--keep", type=Path, help="where to copy the server's home to when a job ended otherwise")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="job-drill-") as folder:
         scene = Drill(Path(folder) / "home", make_tiny_model(Path(folder) / "tiny"), options.database)
         with scene.serving():
             report = drill(scene, options.kills, options.seed, lambda text: print(text, flush=True))
+        if report.different and options.keep:
+            shutil.copytree(scene.home, options.keep, symlinks=True)
     print(f"seed {options.seed}: {sum(report.kills.values())} kills {report.kills}, {report.jobs} jobs,", end=" ")
     print(f"{len(report.different)} lost or different, {report.seconds:.0f} s")
+    print("\n".join(report.different))
     sys.exit(1 if report.different else 0)
 
 

@@ -11,7 +11,8 @@
 All are asked the same prompts for answers of at most the same length, greedily, with as many requests at once as the
 concurrency says, each next one when one is done. Output tokens are counted by the model's tokenizer on the text that
 came. Time to first token is the client's: from sending to the first piece of text. Mixed adapters: the same load at the
-largest concurrency with one LoRA for all, and with eight in turn.
+largest concurrency with no adapter, with one LoRA for all, and with eight in turn. No prompt comes twice, so that what
+a server keeps of an earlier load makes no later one faster.
 """
 
 from __future__ import annotations
@@ -86,8 +87,10 @@ def measure(side: str, given: argparse.Namespace, base: Path, home: Path) -> dic
     renderer, lines = Renderer(base), {}
     with _server(side, given, base, home) as server:
         asyncio.run(load(server, renderer, 2, prompts(2), given.tokens))  # warms up
+        asked = 2
         for concurrency in given.concurrency:
-            texts = prompts(max(given.requests, concurrency))
+            texts = prompts(max(given.requests, concurrency), asked)
+            asked += len(texts)
             lines[str(concurrency)] = asyncio.run(load(server, renderer, concurrency, texts, given.tokens))
     return {"start_seconds": server.start_seconds, "at": lines}
 
@@ -95,12 +98,15 @@ def measure(side: str, given: argparse.Namespace, base: Path, home: Path) -> dic
 def mixed(given: argparse.Namespace, base: Path, home: Path, references: Sequence[str]) -> dict[str, Any]:
     """Ours with one adapter for all requests, and with all adapters in turn."""
     renderer, concurrency = Renderer(base), max(given.concurrency)
-    texts, found = prompts(max(given.requests, concurrency)), {}
+    count, found = max(given.requests, concurrency), {}
     with ours(home, base) as server:
         for name in references:  # loads them
-            asyncio.run(load(server._replace(model=name), renderer, 1, texts[:1], 2))
-        for label, models in (("one", references[:1]), ("mixed", references)):
-            asked = [(text, models[number % len(models)]) for number, text in enumerate(texts)]
+            asyncio.run(load(server._replace(model=name), renderer, 1, prompts(1), 2))
+        for number, (label, models) in enumerate(
+            (("base", (server.model,)), ("one", references[:1]), ("mixed", references))
+        ):
+            texts = prompts(count, 1 + number * count)
+            asked = [(text, models[place % len(models)]) for place, text in enumerate(texts)]
             found[label] = asyncio.run(load_many(server, renderer, concurrency, asked, given.tokens))
     return found
 

@@ -50,8 +50,10 @@ def main() -> None:
     renderer = Renderer(Path(base))
     start, lines = time.perf_counter() - began, {}
     _batch(model, renderer, prompts(2), 4)  # warms up
+    asked = 2
     for size in map(int, concurrencies):
-        texts = prompts(max(int(requests), size))
+        texts = prompts(max(int(requests), size), asked)
+        asked += len(texts)
         firsts, count, began = [], 0, time.perf_counter()
         for at in range(0, len(texts), size):
             before = time.perf_counter()

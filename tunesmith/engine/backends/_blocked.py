@@ -63,8 +63,9 @@ def _forward(self: Any, x: Tensor) -> Tensor:
     if self.weight.data_ptr() != blocked.place or not x.numel():
         return nn.functional.linear(x, self.weight, self.bias)
     rows = x.numel() // x.shape[-1]
-    filled = x.new_zeros(_filled(rows), x.shape[-1])
-    filled[:rows] = x.reshape(rows, -1)
+    filled = x.reshape(rows, -1)
+    if _filled(rows) > rows:
+        filled = nn.functional.pad(filled, (0, 0, 0, _filled(rows) - rows))
     y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, blocked.weight, self.bias, "none", [], "")
     return y[:rows].view(*x.shape[:-1], -1)
 

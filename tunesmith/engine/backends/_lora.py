@@ -1,9 +1,4 @@
-"""Adapters at serving time: read strictly, applied to each row of a packed batch by masked dense products.
-
-For a linear layer with active adapters a, b, ... the row's output gains ((x @ [A_a | A_b | ...]) * mask) @ [B_a ; B_b ;
-...], where the mask keeps the columns of the row's own adapter. Measured against gathering per row and against peft's
-`adapter_names`, this is the fastest on CPU.
-"""
+"""LoRA adapters at serving time, read strictly: what would not be applied exactly is refused."""
 
 from __future__ import annotations
 
@@ -18,10 +13,9 @@ from torch import Tensor, nn
 
 from tunesmith.errors import ModelError
 from tunesmith.models.adapter import CONFIG_FILE, read_weights
-from tunesmith.models.device import device_of
 from tunesmith.models.new_tokens import ROWS_FILE
 
-__all__ = ["ActiveAdapters", "Factors", "LoraWeights", "is_plain_lora", "read_lora", "refuse_another_base"]
+__all__ = ["Factors", "LoraWeights", "is_plain_lora", "read_lora", "refuse_another_base"]
 
 _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight$")
 
@@ -132,99 +126,3 @@ def _pattern_value(patterns: dict[str, float], module: str, default: float) -> f
         if re.match(rf"(.*\.)?({pattern})$", module):
             return float(value)
     return float(default)
-
-
-class _Stack(NamedTuple):
-    """Factors of several adapters side by side, and each one's rank."""
-
-    down: Tensor
-    up: Tensor
-    ranks: tuple[int, ...]
-
-
-class ActiveAdapters:
-    """The loaded adapters of one model, applied through forward hooks on the layers they tune."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._modules = dict(model.named_modules())
-        self._device = device_of(model)
-        self._loaded: dict[str, LoraWeights] = {}
-        self._hooks: dict[str, Any] = {}
-        self._stacks: dict[str, _Stack] = {}
-        self._stacked: tuple[str, ...] = ()
-        self._rows_of: dict[str, Tensor] | None = None  # [N, 1] per active adapter; None: every row has the only one
-        self._masks: dict[tuple[int, ...], Tensor] = {}
-
-    def names(self) -> tuple[str, ...]:
-        """The loaded adapters."""
-        return tuple(self._loaded)
-
-    def add(self, name: str, weights: LoraWeights) -> None:
-        """Load an adapter under `name`."""
-        self._loaded[name] = weights
-        for module in weights:
-            if module not in self._hooks:
-                self._hooks[module] = self._modules[module].register_forward_hook(self._hook(module))
-
-    def remove(self, name: str) -> None:
-        """Forget an adapter, with the hooks only it needed."""
-        del self._loaded[name]
-        needed = {module for weights in self._loaded.values() for module in weights}
-        for module in set(self._hooks) - needed:
-            self._hooks.pop(module).remove()
-        if name in self._stacked:
-            self._stacks, self._stacked = {}, ()
-
-    def select(self, rows: list[tuple[str | None, int]]) -> None:
-        """State which adapter the rows of the coming forward have: runs of (adapter or none, number of rows)."""
-        active = tuple(sorted({name for name, _ in rows if name is not None}))
-        if active != self._stacked:
-            self._stacked = active
-            self._stacks = self._stack(active)
-        self._masks = {}
-        if len(active) == 1 and all(name is not None for name, _ in rows):
-            self._rows_of = None
-            return
-        owners = [name for name, count in rows for _ in range(count)]
-        self._rows_of = {
-            name: torch.tensor([[float(owner == name)] for owner in owners], device=self._device) for name in active
-        }
-
-    def _stack(self, active: tuple[str, ...]) -> dict[str, _Stack]:
-        stacks: dict[str, _Stack] = {}
-        for module in {module for name in active for module in self._loaded[name]}:
-            factors = {name: self._loaded[name].get(module) for name in active}
-            ranks = tuple(found.down.shape[1] if found else 0 for found in factors.values())
-            present = [found for found in factors.values() if found]
-            if len(present) == 1:
-                stacks[module] = _Stack(*present[0], ranks)
-            else:
-                down = torch.cat([found.down for found in present], dim=1)
-                stacks[module] = _Stack(down, torch.cat([found.up for found in present]), ranks)
-        return stacks
-
-    def _mask(self, ranks: tuple[int, ...]) -> Tensor | None:
-        """[N, sum of ranks]: 1 where a row's own adapter has its columns; None when all rows share the one adapter."""
-        if self._rows_of is None:
-            return None
-        if ranks not in self._masks:
-            columns = [self._rows_of[name].expand(-1, rank) for name, rank in zip(self._stacked, ranks, strict=True)]
-            self._masks[ranks] = torch.cat(columns, dim=1)
-        return self._masks[ranks]
-
-    def _hook(self, name: str) -> Any:
-        def add_low_rank(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            stack = self._stacks.get(name)
-            if stack is None:
-                return output
-            rows = inputs[0].reshape(-1, inputs[0].shape[-1]).float()
-            low = rows @ stack.down
-            mask = self._mask(stack.ranks)
-            if mask is not None:
-                low *= mask
-            flat = output.reshape(-1, output.shape[-1])
-            if flat.dtype == torch.float32:
-                return torch.addmm(flat, low, stack.up).view_as(output)
-            return (flat.float() + low @ stack.up).to(output.dtype).view_as(output)
-
-        return add_low_rank

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from tunesmith.engine.backends._lora import ActiveAdapters, LoraWeights, is_plain_lora, read_lora, refuse_another_base
+from tunesmith.engine.backends._lora import LoraWeights, is_plain_lora, read_lora, refuse_another_base
+from tunesmith.engine.backends._lora_rows import ActiveAdapters
 from tunesmith.models.attach import attach
 from tunesmith.models.shared_copy import shared_copy
 from tunesmith.models.virtual import virtual_tokens
@@ -96,7 +97,8 @@ class Adapters:
         for index, (name, _) in enumerate(rows):
             members.setdefault(name if name in self._variants else None, []).append(index)
         if None in members:
-            self._low_rank.select([rows[index] for index in members[None]])
+            order = self._low_rank.select([rows[index] for index in members[None]])
+            members[None] = [members[None][place] for place in order]
         return [
             Forward(self._base if name is None else self._variants[name].module, chosen)
             for name, chosen in members.items()
