@@ -6,6 +6,8 @@
     learning_rate_multiplier   the square root of batch_size / 16: small batches take smaller steps
     beta         0.1
     compute_multiplier         1, which is 8 completions for each prompt
+    eval_interval              the steps of an epoch
+    eval_samples               1, the likeliest answer
 
 By hand, as (epochs, batch size, multiplier): 10 rows (10, 1, 0.25), 100 rows (3, 4, 0.5), 1,000 rows (3, 16, 1),
 50,000 rows (1, 16, 1).
@@ -31,6 +33,7 @@ _COMPLETIONS, _MOST_COMPLETIONS = 8, 64
 def resolve(method: Method, rows: int) -> Resolved:
     """All numbers of `method` on `rows` training rows: those that are given, and the others by the rules above."""
     batch_size = _given(method.batch_size, _batch_size(rows))
+    reinforced = method.type == "reinforcement"
     return Resolved(
         n_epochs=_given(method.n_epochs, _epochs(rows)),
         batch_size=batch_size,
@@ -38,7 +41,10 @@ def resolve(method: Method, rows: int) -> Resolved:
             method.learning_rate_multiplier, round(math.sqrt(batch_size / _USUAL_BATCH), 4)
         ),
         beta=_given(method.beta, 0.1) if method.type == "dpo" else None,
-        compute_multiplier=_given(method.compute_multiplier, 1.0) if method.type == "reinforcement" else None,
+        compute_multiplier=_given(method.compute_multiplier, 1.0) if reinforced else None,
+        eval_interval=_given(method.eval_interval, -(-rows // batch_size)) if reinforced else None,
+        eval_samples=_given(method.eval_samples, 1) if reinforced else None,
+        reasoning_effort=method.reasoning_effort if reinforced else None,
     )
 
 

@@ -61,6 +61,7 @@ def recipe_of(job: Job, resolved: Resolved, folder: JobFolder) -> Recipe:
                 "checkpoint_every": _CHECKPOINT_STEPS,
                 "keep_epochs": _KEPT_EPOCHS,
                 "must_improve": not folder.has_validation,
+                "validate_every": (resolved.eval_interval or 0) if folder.has_validation else 0,
             },
             "evaluate": {
                 "split": "validation" if folder.has_validation else "train",
@@ -116,7 +117,8 @@ def _objective(method: Method, resolved: Resolved) -> dict[str, Any]:
     if method.type == "dpo":
         return {"name": "dpo", "beta": resolved.beta}
     if method.type == "reinforcement":
-        return {"name": "grpo", "completions": completions(resolved)}
+        validation = {"validation_samples": resolved.eval_samples or 1}
+        return {"name": "grpo", "completions": completions(resolved), **validation}
     return {"name": "sft"}
 
 

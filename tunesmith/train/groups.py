@@ -70,6 +70,8 @@ def require_validation(spec: TrainSpec, rows: int) -> None:
     problems = []
     if spec.patience and not rows:
         problems.append(Problem(what, field="train.patience", fix="set it to 0"))
+    if spec.validate_every and not rows:
+        problems.append(Problem(what, field="train.validate_every", fix="set it to 0"))
     if not spec.must_improve and not rows:
         problems.append(Problem(what, field="train.must_improve", fix="leave it out"))
     if problems:

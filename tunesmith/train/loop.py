@@ -18,6 +18,7 @@ from tunesmith.models.method import Method
 from tunesmith.progress import Progress
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.checkpoint import Checkpoint, CheckpointState
+from tunesmith.train.due import owes_look, owes_validation
 from tunesmith.train.epochs import EpochAdapters
 from tunesmith.train.forward import score
 from tunesmith.train.interruption import Interruption
@@ -76,7 +77,7 @@ class Training:
         if self.rollouts is not None:
             draw, model = self.rollouts, self.model
             drawn = self.team.spread(
-                groups, lambda own: draw.greedy(model, own) if step is None else draw.sampled(model, own, step)
+                groups, lambda own: draw.validated(model, own) if step is None else draw.sampled(model, own, step)
             )
             groups = require_a_grade(drawn)
         return self.known(groups)
@@ -118,10 +119,14 @@ def run_steps(training: Training, state: CheckpointState, progress: Progress) ->
         with progress.task("training", plan.steps, "step") as task:
             task.advance(state.step)
             while True:
-                if owed := _owes_validation(plan, state):
+                if owed := owes_validation(plan, state):
                     with training.interruption.undisturbed():
                         state = _after_epoch(training, state)
                         _keep_epoch(training, state.step)
+                elif owes_look(training.options.validate_every, state):
+                    with training.interruption.undisturbed():
+                        _log_validation(training, state.step, validate(training))
+                        state = state.model_copy(update={"validated_step": state.step})
                 due = owed or state.step % training.options.checkpoint_every == 0
                 if due and state.step > 0 and state != saved:
                     saved = _save(training, state)
@@ -167,11 +172,6 @@ def validate(training: Training) -> dict[str, float]:
     training.model.train()
     found |= rollout_metrics(complete)
     return found | {"loss": 0.0 - found["reward"]} if training.rollouts else found
-
-
-def _owes_validation(plan: TrainingPlan, state: CheckpointState) -> bool:
-    """Whether `state` is an epoch's end that was not looked at yet; also after a stop in the middle of validation."""
-    return 0 < state.step != state.validated_step and plan.ends_epoch(state.step - 1)
 
 
 def _counted_step(training: Training, state: CheckpointState) -> tuple[CheckpointState, dict[str, float]]:

@@ -27,6 +27,7 @@ class LoopOptions(NamedTuple):
     checkpoint_every: int
     keep_checkpoints: int
     patience: int
+    validate_every: int
 
     @classmethod
     def of(cls, spec: TrainSpec, accumulate: int) -> LoopOptions:

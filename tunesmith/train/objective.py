@@ -87,6 +87,8 @@ class Needs(NamedTuple):
     """rows to sample from the model for each prompt at every step, with rewards; 0 for none"""
     max_tokens: int = 0
     """longest completion to sample"""
+    validation_completions: int = 1
+    """answers that validation grades for each row: the greedy one, or so many drawn ones"""
     start_tokens: bool = False
     """the sampled tokens' log-probabilities under the start policy, computed each step"""
     teacher: TeacherSpec | None = None

@@ -20,13 +20,15 @@ class PolicyObjective(Objective):
     """Policy gradients: answers are sampled from the model in training, graded, and the better ones made likelier.
 
     Each step samples anew and learns from it once, so ratios differ from 1 only by rounding and by the adapter's
-    dropout, which sampling leaves out.
+    dropout, which sampling leaves out. Validation grades the greedy answer of each row, or with `validation_samples`
+    above 1 the mean of so many drawn ones, each time with the same seeds.
     """
 
     shapes: ClassVar[tuple[Shape, ...]] = ("prompt",)
 
     completions: int = Field(default=8, ge=2)
     max_tokens: int = Field(default=128, ge=1)
+    validation_samples: int = Field(default=1, ge=1)
     epsilon: float = Field(default=0.2, gt=0.0, lt=1.0)
     epsilon_high: float | None = Field(default=None, gt=0.0)
     beta: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
@@ -34,7 +36,12 @@ class PolicyObjective(Objective):
     @property
     def needs(self) -> Needs:
         """Completions, and the start policy's view of their tokens where beta weighs it."""
-        return Needs(completions=self.completions, max_tokens=self.max_tokens, start_tokens=self.beta > 0.0)
+        return Needs(
+            completions=self.completions,
+            max_tokens=self.max_tokens,
+            start_tokens=self.beta > 0.0,
+            validation_completions=self.validation_samples,
+        )
 
     def complete(self, groups: Sequence[Group], logprobs: Callable[[Sequence[Rendered]], Tensor]) -> Sequence[Group]:
         """The groups with an advantage for each completion."""
@@ -46,8 +53,9 @@ class PolicyObjective(Objective):
         """How much better than expected each completion did, over one whole step: [completions] for each group."""
 
     def yardstick(self) -> tuple[Any, ...]:
-        """The negative mean reward of greedy answers of so many tokens at most, whatever the policy learns by."""
-        return "reward", self.max_tokens
+        """The negative mean reward of answers of so many tokens at most, whatever the policy learns by."""
+        drawn = (self.validation_samples,) if self.validation_samples > 1 else ()
+        return "reward", self.max_tokens, *drawn
 
     def amount(self, groups: Sequence[Group]) -> float:
         """Number of completions."""

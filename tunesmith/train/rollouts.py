@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _GREEDY = -1
+_VALIDATION = 1 << 62  # in the place of a step, which no step has
 
 
 class Completion(NamedTuple):
@@ -114,9 +115,15 @@ class Rollouts:
         ]
         return self._completed(model, groups, seeds)
 
-    def greedy(self, model: Any, groups: Sequence[Group]) -> list[Group]:
-        """`groups` with the single most likely completion each: what validation measures."""
-        return self._completed(model, groups, [[_GREEDY]] * len(groups))
+    def validated(self, model: Any, groups: Sequence[Group]) -> list[Group]:
+        """`groups` with what validation measures: the greedy completion of each, or as many drawn ones as are asked
+        for, with the same seeds every time.
+        """
+        count = self.needs.validation_completions
+        if count == 1:
+            return self._completed(model, groups, [[_GREEDY]] * len(groups))
+        seeds = [[_seed(self.seed, _VALIDATION, group.id, index) for index in range(count)] for group in groups]
+        return self._completed(model, groups, seeds)
 
     def _completed(self, model: Any, groups: Sequence[Group], seeds: Sequence[Sequence[int]]) -> list[Group]:
         training = model.training

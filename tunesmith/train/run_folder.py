@@ -18,7 +18,9 @@ from tunesmith.types.recipe import PluginSpec, TrainSpec
 __all__ = ["begun", "run_folder"]
 
 TRAIN_VERSION = 1
-_NOT_DIGESTED = frozenset({"device", "attention", "parallel", "keep_epochs", "must_improve", "start_from"})
+_NOT_DIGESTED = frozenset(
+    {"device", "attention", "parallel", "keep_epochs", "must_improve", "start_from", "validate_every"}
+)
 
 
 def begun(spec: TrainSpec, given: TrainingInput) -> TrainSpec:
@@ -48,6 +50,7 @@ def run_folder(spec: TrainSpec, given: TrainingInput) -> tuple[Path, str]:
             spec.model_dump(mode="json", exclude=set(_NOT_DIGESTED)),
             *([{"keep_epochs": spec.keep_epochs}] if spec.keep_epochs else []),
             *([] if spec.must_improve else [{"must_improve": False}]),
+            *([{"validate_every": spec.validate_every}] if spec.validate_every else []),
             *([{"parent": given.parent.digest}] if given.parent else []),
             *placement_of(spec).digested,
             *_objective(spec.objective).depends_on(given.home),

@@ -36,9 +36,7 @@ Auto = Literal["auto"]
 
 
 class Method(Value):
-    """How a job trains; each number is "auto" or given. `beta` belongs to dpo, `compute_multiplier` and `grader` to
-    reinforcement.
-    """
+    """How a job trains; each number is "auto" or given. `beta` belongs to dpo, what follows it to reinforcement."""
 
     type: MethodName = "supervised"
     n_epochs: int | Auto = "auto"
@@ -46,6 +44,9 @@ class Method(Value):
     learning_rate_multiplier: float | Auto = "auto"
     beta: float | Auto = "auto"
     compute_multiplier: float | Auto = "auto"
+    eval_interval: int | Auto = "auto"
+    eval_samples: int | Auto = "auto"
+    reasoning_effort: str = "default"
     grader: dict[str, Any] | None = None
 
 
@@ -57,6 +58,9 @@ class Resolved(Value):
     learning_rate_multiplier: float
     beta: float | None = None
     compute_multiplier: float | None = None
+    eval_interval: int | None = None
+    eval_samples: int | None = None
+    reasoning_effort: str | None = None
 
 
 class Integration(Value):

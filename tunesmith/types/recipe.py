@@ -125,9 +125,10 @@ class TrainSpec(Value):
     The adapters of the last `keep_epochs` epochs are kept beside the final one, each usable like it.
     `patience` is the number of epochs without a better validation loss after which training stops (0: never). A run
     whose validation loss never falls below that of its start has failed; with `must_improve: false` that stands in its
-    checks and it ends well. `optimizer: adamw_8bit_paged` keeps its moments in 8 bits and pages them to the processor's
-    memory when the GPU is full; it needs CUDA. `grader` gives the rewards that grpo and rloo learn from; `tunesmith
-    graders` tries one.
+    checks and it ends well. Validation comes at the end of every epoch, and is also watched every `validate_every`
+    steps where that is above 0. `optimizer: adamw_8bit_paged` keeps its moments in 8 bits and pages them to the
+    processor's memory when the GPU is full; it needs CUDA. `grader` gives the rewards that grpo and rloo learn from;
+    `tunesmith graders` tries one.
 
     `start_from` trains on from an adapter of the same base: a release with its version (`support@v1`), a run's folder
     or an adapter's folder, relative to the recipe. `method` is then the adapter's own: leave it out, or change only
@@ -159,6 +160,7 @@ class TrainSpec(Value):
     keep_epochs: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
     must_improve: bool = True
+    validate_every: int = Field(default=0, ge=0)
     parallel: ParallelSpec = ParallelSpec()
 
     @model_validator(mode="after")

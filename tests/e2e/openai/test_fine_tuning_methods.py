@@ -37,3 +37,41 @@ def test_a_grader_gives_the_rewards(client: openai.OpenAI) -> None:
     steps = [event for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
     assert all("reward" in event.data for event in steps)
     assert len(steps) == 2
+
+
+def test_a_grader_also_measures_the_validation_file(client: openai.OpenAI) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "a"} for i in range(4)]
+    numbers = {
+        "n_epochs": 1,
+        "batch_size": 1,
+        "compute_multiplier": 0.5,
+        "eval_interval": 2,
+        "eval_samples": 3,
+        "reasoning_effort": "medium",
+    }
+    asked = client.fine_tuning.jobs.create(
+        model="base",
+        training_file=upload(client, rows),
+        validation_file=upload(client, rows[:2]),
+        method={"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": numbers}},
+        seed=3,
+    )
+    job = wait_for(client, asked.id, "succeeded")
+    own = job.method.reinforcement.hyperparameters
+    assert (own.eval_interval, own.eval_samples, own.reasoning_effort) == (2, 3, "medium")
+    events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
+    measured = {event.data["step"]: event.data["valid_loss"] for event in events if "valid_loss" in (event.data or {})}
+    assert sorted(measured) == [2, 4]
+    # Two rows with three answers each, and a grader that says 0 or 1.
+    assert all(round(6 * value, 6) == round(6 * value) for value in measured.values())
+
+
+def test_what_a_reinforcement_job_does_not_say_is_settled(client: openai.OpenAI) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "a"} for i in range(4)]
+    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": {"batch_size": 2}}}
+    asked = client.fine_tuning.jobs.create(model="base", training_file=upload(client, rows), method=method)
+    assert asked.method.reinforcement.hyperparameters.eval_interval == "auto"
+    job = wait_for(client, asked.id, lambda found: found.status == "running")
+    own = job.method.reinforcement.hyperparameters
+    assert (own.eval_interval, own.eval_samples, own.reasoning_effort) == (2, 1, "default")
+    client.fine_tuning.jobs.cancel(job.id)

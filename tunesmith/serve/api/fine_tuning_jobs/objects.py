@@ -14,7 +14,7 @@ __all__ = ["checkpoint_object", "event_object", "job_object"]
 _OWN_NUMBERS: Mapping[str, tuple[str, ...]] = {
     "supervised": (),
     "dpo": ("beta",),
-    "reinforcement": ("compute_multiplier",),
+    "reinforcement": ("compute_multiplier", "eval_interval", "eval_samples", "reasoning_effort"),
 }
 _NUMBERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 

@@ -30,6 +30,7 @@ Auto = Literal["auto"]
 Epochs = Annotated[int, Field(ge=1, le=50)]
 BatchSize = Annotated[int, Field(ge=1, le=256)]
 Multiplier = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
 Key = Annotated[str, Field(max_length=64)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
 Text = Annotated[str, Field(max_length=512)]
@@ -50,12 +51,12 @@ class Dpo(Supervised):
 
 
 class Reinforcement(Supervised):
-    """Those of learning from a grader. Validation runs after every epoch, with one greedy answer for each row."""
+    """Those of learning from a grader. `reasoning_effort` changes nothing: no model here reasons apart."""
 
     compute_multiplier: Auto | Annotated[float, Field(gt=1e-5, le=10.0)] | None = None
-    eval_interval: Auto | None = None
-    eval_samples: Auto | Annotated[int, Field(ge=1, le=1)] | None = None
-    reasoning_effort: Literal["default"] | None = None
+    eval_interval: Auto | Count | None = None
+    eval_samples: Auto | Annotated[int, Field(ge=1, le=64)] | None = None
+    reasoning_effort: Literal["default", "low", "medium", "high"] | None = None
 
 
 class SupervisedBody(Value):
