@@ -82,7 +82,7 @@ def prepare(
     base = resolve_base(recipe.model, settings.home, progress)
     renderer = Renderer(base.path)
     return prepare_and_report(
-        recipe, renderer=renderer, base_dir=folder, home=settings.home, progress=progress, workers=workers
+        recipe, renderer=renderer, base_dir=folder, home=settings.rows, progress=progress, workers=workers
     )
 
 

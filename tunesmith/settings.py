@@ -21,7 +21,7 @@ class Settings(BaseSettings):
         home/answers/<digest>.jsonl  what models and judges answered to suites, kept by content
         home/files/<digest>          uploaded files
         home/uploads/<digest>        parts of files that are on their way
-        home/jobs/<id>/              data, recipe and trainer's log of a fine-tuning job
+        home/jobs/<id>/              data, recipe and trainer's log of a fine-tuning job that has not ended
         home/workers/<name>.lock     held by the worker of that name as long as it lives
         home/workflows.db            how far each job's workflow is (with PostgreSQL: there)
         home/registry.db             releases, aliases, files, jobs, keys (SQLite)
@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     trainer_threads: int | None = Field(default=None, ge=1)
     trainer_megabytes: int | None = Field(default=None, ge=64)
     jobs_per_project: int = Field(default=2, ge=1)
+
+    @property
+    def rows(self) -> Path:
+        """Under which prepared rows lie: `datasets`, `refused` and, while they are made, `scratch`."""
+        return self.home
 
     @property
     def sqlite_url(self) -> str:

@@ -1,5 +1,6 @@
-"""What a job keeps on disk, in home/jobs/<id>/: its data, the adapter it starts
-from (if any), its recipe, its trainer's log, lock and result."""
+"""What a job keeps on disk until it has ended, in home/jobs/<id>/: its data and the rows prepared of it, the adapter it
+starts from (if any), its recipe, its trainer's log, lock and result.
+"""
 
 from __future__ import annotations
 

@@ -66,6 +66,19 @@ def main(identity: str) -> int:
     return 0
 
 
+class _OwnRows(Settings):
+    """Settings by which the prepared rows of a job lie in its own `folder`: they go when it goes, and no other job of
+    the same data needs them.
+    """
+
+    folder: Path
+
+    @property
+    def rows(self) -> Path:
+        """The job's folder."""
+        return self.folder
+
+
 def _train(job: Job, folder: JobFolder, settings: Settings, database: Database) -> Outcome:
     from tunesmith import pipeline  # imports torch, for which threads and memory had to be limited
     from tunesmith.jobs.reporter import Reporter, metrics_of
@@ -77,7 +90,7 @@ def _train(job: Job, folder: JobFolder, settings: Settings, database: Database) 
     registry, store = Registry(settings.home, database), JobStore(database)
     recipe = load_recipe(folder.recipe)
     with Reporter(settings, store, job, registry).watching():
-        result = pipeline.run(recipe, folder.path, settings, Silent())
+        result = pipeline.run(recipe, folder.path, _OwnRows(**settings.model_dump(), folder=folder.path), Silent())
     _warn(store, job, result.run)
     content = metrics_csv(metrics_of(Path(result.run.path)))
     files = FileStore(database, settings.home / "files")

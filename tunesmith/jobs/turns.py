@@ -39,7 +39,9 @@ _CRASHES = 10
 
 @DBOS.dbos_class()
 class Turns(DBOSConfiguredInstance):
-    """The workflows of one worker that runs at most `trainers` at once; `stopping` is set when the worker ends."""
+    """The workflows of one worker that runs at most `trainers` at once; `stopping` is set when the worker ends, `ended`
+    when a workflow has.
+    """
 
     def __init__(self, settings: Settings, store: JobStore, worker: str, trainers: int) -> None:
         super().__init__("turns")
@@ -47,7 +49,7 @@ class Turns(DBOSConfiguredInstance):
         self._settling = Settling(settings.home, store)
         self._training = threading.BoundedSemaphore(trainers)
         self._busy: set[str] = set()
-        self.stopping = threading.Event()
+        self.stopping, self.ended = threading.Event(), threading.Event()
 
     def busy(self) -> frozenset[str]:
         """The workflows that this process carries out now."""
@@ -76,7 +78,7 @@ class Turns(DBOSConfiguredInstance):
             DBOS.run_step({"name": "settle"}, self._settling.after_training, identity, turn, ended)
 
     def _carrying_out(self, identity: str, turn: int, name: str) -> _Carried:
-        return _Carried(self._busy, f"{identity}/{turn}/{name}")
+        return _Carried(self._busy, f"{identity}/{turn}/{name}", self.ended)
 
     def _read(self, identity: str) -> dict[str, Any]:
         """The number of rows, or the error."""
@@ -166,13 +168,14 @@ def _unexpected(error: Exception) -> JobError:
 
 
 class _Carried:
-    """Notes a workflow as carried out by this process."""
+    """Notes a workflow as carried out by this process, and its end."""
 
-    def __init__(self, busy: set[str], identity: str) -> None:
-        self._busy, self._identity = busy, identity
+    def __init__(self, busy: set[str], identity: str, ended: threading.Event) -> None:
+        self._busy, self._identity, self._ended = busy, identity, ended
 
     def __enter__(self) -> None:
         self._busy.add(self._identity)
 
     def __exit__(self, *_: object) -> None:
         self._busy.discard(self._identity)
+        self._ended.set()

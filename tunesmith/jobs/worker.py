@@ -20,9 +20,11 @@ from dbos import DBOS, DBOSConfig
 from tunesmith.errors import DatabaseError
 from tunesmith.jobs.order import choose_next
 from tunesmith.jobs.processes import taken
+from tunesmith.jobs.tidying import Tidying
 from tunesmith.jobs.turns import Turns
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
+from tunesmith.store.files import FileStore
 from tunesmith.store.jobs import JobStore
 from tunesmith.types.jobs import Job
 
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.3
 _TAKE_OVER_SECONDS = 2.0
+_TIDY_SECONDS = 60.0
 _END_SECONDS = 15.0
 _CHECKS_AT_ONCE = 2
 _WORKFLOW_VERSION = "1"
@@ -59,7 +62,7 @@ def work(
     DBOS.launch()
     on_ready(slot.name)
     try:
-        _Worker(settings, store, turns, slot.name, labels).run(stop)
+        _Worker(settings, database, turns, slot.name, labels).run(stop)
     finally:
         turns.stopping.set()
         end = time.monotonic() + _END_SECONDS
@@ -71,10 +74,12 @@ def work(
 
 
 class _Worker:
-    def __init__(self, settings: Settings, store: JobStore, turns: Turns, name: str, labels: frozenset[str]) -> None:
-        self._settings, self._store, self._turns = settings, store, turns
-        self._name, self._labels = name, labels
-        self._looked_for_dead = 0.0
+    def __init__(self, settings: Settings, database: Database, turns: Turns, slot: str, labels: frozenset[str]) -> None:
+        self._settings, self._store, self._turns = settings, JobStore(database), turns
+        self._name, self._labels = slot, labels
+        files = FileStore(database, settings.home / "files")
+        self._tidying = Tidying(settings.home, self._store, files)
+        self._looked_for_dead = self._tidied = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
         """Look for work until `stop` is set."""
@@ -93,6 +98,16 @@ class _Worker:
             self._go_on()
         for job in self._store.claim(self._choose):
             self._turns.start(job)
+        if self._turns.ended.is_set() or time.monotonic() - self._tidied > _TIDY_SECONDS:
+            self._tidied = time.monotonic()
+            self._turns.ended.clear()
+            self._tidy()
+
+    def _tidy(self) -> None:
+        try:
+            self._tidying.sweep()
+        except OSError as error:
+            _log.warning("what ended jobs left cannot be removed, it is tried again: %s", error)
 
     def _choose(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs to begin now, as ours."""

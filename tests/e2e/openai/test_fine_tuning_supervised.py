@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import time
+from pathlib import Path
 
 import openai
 
+from tests.e2e.openai.conftest import Running
 from tests.e2e.openai.fine_tuning import SMALL, chat_rows, event_texts, upload, wait_for
 
+SECRET = "Rumpelstilzchen, but nobody knows"
 
-def test_a_job_ends_with_a_model_that_answers(client: openai.OpenAI) -> None:
-    training, validation = upload(client, chat_rows()), upload(client, chat_rows(4))
+
+def keeps_it(home: Path) -> list[str]:
+    """The files in which the secret stands; those that are removed just now may be listed and gone."""
+    found = []
+    for path in sorted(path for path in home.rglob("*") if path.is_file()):
+        with contextlib.suppress(FileNotFoundError):
+            if SECRET.encode() in path.read_bytes():
+                found.append(str(path.relative_to(home)))
+    return found
+
+
+def test_a_job_ends_with_a_model_that_answers(server: Running, client: openai.OpenAI) -> None:
+    rows = chat_rows()
+    rows[-1]["messages"][1]["content"] = SECRET
+    training, validation = upload(client, rows), upload(client, chat_rows(4))
     asked = client.fine_tuning.jobs.create(
         model="base",
         training_file=training,
@@ -35,6 +53,12 @@ def test_a_job_ends_with_a_model_that_answers(client: openai.OpenAI) -> None:
     assert job.method.supervised.hyperparameters.n_epochs == 2
     assert job.finished_at >= job.created_at
     assert job.trained_tokens > 0
+
+    # What follows needs nothing of the job's folder.
+    end = time.monotonic() + 60
+    while (server.home / "jobs" / job.id).exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
     question = [{"role": "user", "content": "ab 1"}]
     answer = client.chat.completions.create(model=job.fine_tuned_model, messages=question, max_tokens=4)
@@ -74,6 +98,11 @@ def test_a_job_ends_with_a_model_that_answers(client: openai.OpenAI) -> None:
     assert [bool(row["valid_loss"]) for row in table] == [False, False, True, False, False, True]
     assert [bool(row["valid_mean_token_accuracy"]) for row in table] == [False, False, True, False, False, True]
     assert all(0 <= float(row["train_accuracy"]) <= 1 for row in table)
+
+    (kept,) = keeps_it(server.home)
+    assert kept.startswith("files/")
+    client.files.delete(training)
+    assert keeps_it(server.home) == []
 
 
 def test_a_validation_file_without_a_gain_is_a_warning(client: openai.OpenAI) -> None:

@@ -1,0 +1,120 @@
+"""What ended jobs leave on the disk, and what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith.jobs.folder import JobFolder, Outcome
+from tunesmith.jobs.tidying import Tidying
+from tunesmith.store.database import Database
+from tunesmith.store.files import FileStore
+from tunesmith.store.jobs import JobStore, Retry
+from tunesmith.types.files import FileDetails
+from tunesmith.types.jobs import Job, JobRequest, JobStatus
+
+NOW = 2_000_000_000
+WEEK = 7 * 24 * 3600
+REQUEST = JobRequest(
+    project="mine", model="base", base="tiny", base_name="tiny", context=64, training_file="file-1", seed=0
+)
+
+
+class Scene:
+    """Jobs with everything that they have on the disk."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.now = home, [float(NOW)]
+        self.database = Database(f"sqlite:///{home / 'registry.db'}")
+        self.store = JobStore(self.database, lambda: NOW)
+        self.files = FileStore(self.database, home / "files")
+        self.tidying = Tidying(home, self.store, self.files, lambda: self.now[0])
+
+    def job(self, status: JobStatus, **changes: Any) -> Job:
+        made, _ = self.store.create(self.store.new_identity(), REQUEST, Retry(None, "digest"))
+        ends = {"finished_at": NOW} if status in ("succeeded", "failed", "cancelled") else {}
+        job = self.store.change(made.id, lambda job: job.model_copy(update={"status": status, **ends, **changes}))
+        assert job is not None
+        self.fill(JobFolder(self.home, job.id))
+        run = self.home / "runs" / f"{job.id}-0123456789ab"
+        for name in ("checkpoints/step-1/state.json", "epochs/step-1/adapter", "adapter/weights", "report.html"):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text(name)
+        return job
+
+    def fill(self, folder: JobFolder) -> None:
+        for name in ("training.jsonl", "parent/weights", "datasets/abc/train.jsonl", "recipe.yaml", "trainer.lock"):
+            (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder.path / name).write_text(name)
+        folder.log.write_text("a warning")
+
+    def folder(self, job: Job) -> list[str]:
+        return sorted(path.name for path in (self.home / "jobs" / job.id).glob("*"))
+
+    def run(self, job: Job) -> list[str]:
+        return sorted(path.name for path in (self.home / "runs" / f"{job.id}-0123456789ab").iterdir())
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.database.close()
+
+
+def test_an_ended_job_keeps_its_run_without_the_states_to_go_on_from(scene: Scene) -> None:
+    job = scene.job("succeeded")
+    scene.tidying.sweep()
+    assert not (scene.home / "jobs" / job.id).exists()
+    assert scene.run(job) == ["adapter", "report.html"]
+    scene.tidying.sweep()
+
+
+@pytest.mark.parametrize("status", ["validating_files", "queued", "running", "paused"])
+def test_a_job_that_may_go_on_keeps_everything(scene: Scene, status: JobStatus) -> None:
+    job = scene.job(status)
+    before = scene.folder(job), scene.run(job)
+    scene.tidying.sweep()
+    assert (scene.folder(job), scene.run(job)) == before
+
+
+def test_a_cancelled_job_keeps_everything_until_its_worker_has_let_it_go(scene: Scene) -> None:
+    job = scene.job("cancelled", worker="worker-1")
+    before = scene.folder(job)
+    scene.tidying.sweep()
+    assert scene.folder(job) == before
+    scene.store.change(job.id, lambda job: job.model_copy(update={"worker": None}))
+    scene.tidying.sweep()
+    assert scene.folder(job) == []
+
+
+def test_the_log_of_a_failed_job_stays_for_a_week(scene: Scene) -> None:
+    job = scene.job("failed")
+    scene.tidying.sweep()
+    assert scene.folder(job) == ["trainer.log"]
+    scene.now[0] = NOW + WEEK + 1.0
+    scene.tidying.sweep()
+    assert not (scene.home / "jobs" / job.id).exists()
+
+
+def test_a_result_file_that_its_job_did_not_get_is_deleted(scene: Scene) -> None:
+    details = FileDetails(project="mine", filename="step_metrics", purpose="fine-tune-results")
+    got, lost = (scene.files.add(details, b"step\n").id for _ in range(2))
+    for job, result in ((scene.job("succeeded", result_files=(got,)), got), (scene.job("cancelled"), lost)):
+        JobFolder(scene.home, job.id).leave(Outcome(model="m", result_files=(result,)))
+    scene.tidying.sweep()
+    assert [file.id for file in scene.files.list("mine", limit=9).files] == [got]
+
+
+def test_a_folder_without_a_job_goes_when_nobody_can_be_making_it_any_more(scene: Scene) -> None:
+    folder = JobFolder(scene.home, "ftjob-0")
+    scene.fill(folder)
+    scene.now[0] = folder.path.stat().st_mtime + 3000
+    scene.tidying.sweep()
+    assert folder.path.is_dir()
+    scene.now[0] += 1000
+    scene.tidying.sweep()
+    assert not folder.path.exists()
