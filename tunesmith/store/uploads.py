@@ -7,17 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sqlalchemy import BigInteger, String, delete, select
+from sqlalchemy import BigInteger, String, delete, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tunesmith.errors import NotFound
+from tunesmith.errors import NotFound, TunesmithError
 from tunesmith.store.blobs import Blobs, Draft
 from tunesmith.store.database import Database, Tables
 from tunesmith.types.uploads import Part, Upload, UploadState
 
-__all__ = ["UploadPartRow", "UploadRow", "UploadStore"]
+__all__ = ["MOST_PARTS", "TooManyParts", "UploadPartRow", "UploadRow", "UploadStore"]
+
+MOST_PARTS = 100_000
+"""parts of one upload"""
 
 _PIECE = 1 << 20
+
+
+class TooManyParts(TunesmithError):
+    """The parts of an upload are more than its file can be made of."""
 
 
 class UploadRow(Tables):
@@ -73,7 +80,11 @@ class UploadStore:
         return self._blobs.draft()
 
     def add_part(self, upload: Upload, draft: Draft) -> Part | None:
-        """Keep the draft as a part; None when the upload is no longer pending. Raises OSError when the disk is full."""
+        """Keep the draft as a part; None when the upload is no longer pending.
+
+        Raises TooManyParts when the parts would be more than the file that was announced can be made of, OSError when
+        the disk is full.
+        """
         draft.sync()
         part = Part(
             id=f"part_{secrets.token_hex(12)}",
@@ -85,6 +96,7 @@ class UploadStore:
         with self._blobs.locked(), self._database.transaction() as session:
             if self._upload(self._row(session, upload.project, upload.id)).status != "pending":
                 return None
+            _require_room(session, upload, part)
             session.add(UploadPartRow(**part.model_dump()))
             session.flush()
             self._blobs.keep(draft)
@@ -144,6 +156,19 @@ class UploadStore:
         found = Upload.model_validate({name: getattr(row, name) for name in Upload.model_fields})
         over = found.status == "pending" and found.expires_at <= self._clock()
         return found.model_copy(update={"status": "expired"}) if over else found
+
+
+def _require_room(session: Session, upload: Upload, part: Part) -> None:
+    """The same bytes count once: a part whose answer was lost is sent again."""
+    rows = select(UploadPartRow.digest, UploadPartRow.bytes).where(UploadPartRow.upload_id == upload.id)
+    known = {row.digest: row.bytes for row in session.execute(rows.distinct())}
+    together = sum((known | {part.digest: part.bytes}).values())
+    if together > upload.bytes:
+        raise TooManyParts(
+            f"The parts would have {together} bytes together; the upload was announced with {upload.bytes}."
+        )
+    if session.scalar(select(func.count()).where(UploadPartRow.upload_id == upload.id)) == MOST_PARTS:
+        raise TooManyParts(f"The upload has {MOST_PARTS} parts already, as many as it may.")
 
 
 def _part(row: UploadPartRow) -> Part:

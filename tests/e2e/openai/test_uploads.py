@@ -46,7 +46,7 @@ def test_parts_become_the_file_in_the_order_of_completion(client: openai.OpenAI,
     half = len(CONTENT) // 2
     second = client.uploads.parts.create(upload.id, data=CONTENT[half:])
     first = client.uploads.parts.create(upload.id, data=CONTENT[:half])
-    unused = client.uploads.parts.create(upload.id, data=b"not named, not used")
+    unused = client.uploads.parts.create(upload.id, data=CONTENT[:half])  # as if the answer had been lost
     assert first.id.startswith("part_")
     assert (first.object, first.upload_id) == ("upload.part", upload.id)
     done = client.uploads.complete(upload.id, part_ids=[first.id, second.id], md5=MD5.upper())
@@ -62,6 +62,20 @@ def test_parts_become_the_file_in_the_order_of_completion(client: openai.OpenAI,
     ):
         with pytest.raises(openai.BadRequestError, match="it is completed"):
             action()
+
+
+def test_parts_have_at_most_the_bytes_that_were_announced(client: openai.OpenAI, server: Any) -> None:
+    before = left(server.home)
+    upload = begin(client)
+    first = client.uploads.parts.create(upload.id, data=CONTENT[:-1])
+    for rest in (b"\n\n", CONTENT + b"\n"):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.uploads.parts.create(upload.id, data=rest)
+        assert caught.value.param == "data"
+        assert f"the upload was announced with {len(CONTENT)}" in caught.value.message
+    assert len(left(server.home)) == len(before) + 1
+    last = client.uploads.parts.create(upload.id, data=CONTENT[-1:])
+    assert client.uploads.complete(upload.id, part_ids=[first.id, last.id], md5=MD5).status == "completed"
 
 
 def test_the_clients_own_helper(client: openai.OpenAI, tmp_path: Path) -> None:

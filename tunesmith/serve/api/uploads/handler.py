@@ -18,6 +18,7 @@ from tunesmith.serve.caller import Caller
 from tunesmith.serve.failures import ApiError, invalid
 from tunesmith.serve.forms import receive_form, room_on_disk, too_large
 from tunesmith.serve.platform import Platform
+from tunesmith.store.uploads import TooManyParts
 from tunesmith.types.files import FileDetails, StoredFile
 from tunesmith.types.uploads import Part, Upload
 
@@ -46,7 +47,11 @@ async def create(platform: Platform, caller: Caller, asked: CreateUpload) -> Upl
 
 
 async def add_part(platform: Platform, caller: Caller, identity: str, request: Request) -> PartObject:
-    """Keep one part. Raises NotFound; ApiError 400 for an upload that has ended, 413 for more than 64 MB."""
+    """Keep one part.
+
+    Raises NotFound; ApiError 400 for an upload that has ended and for more bytes than it was announced with, 413 for
+    more than 64 MB.
+    """
     upload = await asyncio.to_thread(platform.uploads.get, caller.project, identity)
     _require_pending(upload)
     with room_on_disk(), await asyncio.to_thread(platform.uploads.draft) as draft:
@@ -55,7 +60,10 @@ async def add_part(platform: Platform, caller: Caller, identity: str, request: R
             raise invalid(
                 f"Unrecognized request argument supplied: {next(iter(form.fields))}.", next(iter(form.fields))
             )
-        part = await asyncio.to_thread(platform.uploads.add_part, upload, draft)
+        try:
+            part = await asyncio.to_thread(platform.uploads.add_part, upload, draft)
+        except TooManyParts as error:
+            raise invalid(error.message, "data") from None
     if part is None:
         raise _ended(await asyncio.to_thread(platform.uploads.get, caller.project, identity))
     return PartObject(id=part.id, created_at=part.created_at, upload_id=upload.id)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tunesmith.serve.api.files.protocol import ExpiresAfter, FileName, FileObject, UploadPurpose
+from tunesmith.store.uploads import MOST_PARTS
 from tunesmith.types.base import Value
 from tunesmith.types.files import Purpose
 from tunesmith.types.uploads import UploadState
@@ -30,7 +31,7 @@ class CreateUpload(Value):
 class CompleteUpload(Value):
     """The parts in the order of the file, and its MD5 in hex when the client knows it."""
 
-    part_ids: list[str] = Field(min_length=1, max_length=100_000)
+    part_ids: list[str] = Field(min_length=1, max_length=MOST_PARTS)
     md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
 
 
