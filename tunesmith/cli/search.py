@@ -51,10 +51,11 @@ def command(given: _Given) -> None:
 
     Exit code: 0 a best trial was found, 1 no trial succeeded.
     """
+    settings = read_settings()  # first: it tells the libraries to be quiet
     from tunesmith.search.searching import Order
     from tunesmith.search.stage import alone, search
 
-    settings, work = read_settings(), alone
+    work = alone
     order = Order(
         given.recipe, overrides_of(given.changes), tuple(given.space), given.metric, given.seed, not given.no_pruning
     )

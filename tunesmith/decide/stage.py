@@ -89,9 +89,14 @@ def decide(
 ) -> tuple[DecideReport, DecisionFiles]:
     """The recommendation for `recipe`, with decision.html, .md and .json under home/decisions.
 
-    Raises RecipeError when there are no validation or test rows, or the rows have no answers; DataError for documents
-    that cannot be read; and what preparing, training and answering raise.
+    Raises RecipeError when there are no validation or test rows, the rows have no answers, or tunes are to start from
+    an adapter: what it has learned already is no gain of these rows over the base; DataError for documents that cannot
+    be read; and what preparing, training and answering raise.
     """
+    if recipe.train.start_from is not None:
+        message = "decide compares tunes of the base with the base, so they cannot start from an adapter"
+        fix = "leave it out here: --set train.start_from=null"
+        raise RecipeError([Problem(message, field="train.start_from", fix=fix)])
     dataset = pipeline.prepare(recipe, folder, settings, progress)
     grounds = open_grounds(recipe, folder, settings, Silent())
     budget = Budget(options.budget_minutes)
