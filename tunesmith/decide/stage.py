@@ -33,7 +33,7 @@ from tunesmith.decide.recommend import recommend
 from tunesmith.decide.retrieval import read_chunks
 from tunesmith.decide.rules import judge, rival_of
 from tunesmith.decide.subsets import store_subset
-from tunesmith.decide.tuning import Trained, Tuner, TunesMeasured, measure_tunes, train_subsets
+from tunesmith.decide.tuning import Trained, Tuner, TunesMeasured, measure_tunes, require_base, train_subsets
 from tunesmith.decide.writing import DecisionFiles, write
 from tunesmith.engine.engine import Engine
 from tunesmith.errors import EvaluationError, Problem, RecipeError
@@ -93,10 +93,7 @@ def decide(
     an adapter: what it has learned already is no gain of these rows over the base; DataError for documents that cannot
     be read; and what preparing, training and answering raise.
     """
-    if recipe.train.start_from is not None:
-        message = "decide compares tunes of the base with the base, so they cannot start from an adapter"
-        fix = "leave it out here: --set train.start_from=null"
-        raise RecipeError([Problem(message, field="train.start_from", fix=fix)])
+    require_base(recipe.train)
     dataset = pipeline.prepare(recipe, folder, settings, progress)
     grounds = open_grounds(recipe, folder, settings, Silent())
     budget = Budget(options.budget_minutes)

@@ -17,11 +17,13 @@ from tunesmith.decide.options import DecideOptions
 from tunesmith.decide.prompting import Rows
 from tunesmith.decide.prompts import with_prompt
 from tunesmith.decide.subsets import nested, subset_sizes
+from tunesmith.errors import Problem, RecipeError
 from tunesmith.evaluate.metric import load_metric, terms_of
 from tunesmith.types.base import Value
 from tunesmith.types.dataset import Example
+from tunesmith.types.recipe import TrainSpec
 
-__all__ = ["Trained", "Tuner", "TunesMeasured", "measure_tunes", "train_subsets"]
+__all__ = ["Trained", "Tuner", "TunesMeasured", "measure_tunes", "require_base", "train_subsets"]
 
 
 class Trained(Value):
@@ -55,6 +57,14 @@ class TunesMeasured(NamedTuple):
     held_out: tuple[Result, ...]
     validation: tuple[Result, ...]
     curve: Curve
+
+
+def require_base(spec: TrainSpec) -> None:
+    """Raises RecipeError when tunes are to start from an adapter: what it has learned is no gain over the base."""
+    if spec.start_from is not None:
+        message = "decide compares tunes of the base with the base, so they cannot start from an adapter"
+        fix = "leave it out here: --set train.start_from=null"
+        raise RecipeError([Problem(message, field="train.start_from", fix=fix)])
 
 
 def train_subsets(rows: Rows, options: DecideOptions, epochs: int, tuner: Tuner, budget: Budget) -> tuple[Trained, ...]:
