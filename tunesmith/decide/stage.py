@@ -89,9 +89,8 @@ def decide(
 ) -> tuple[DecideReport, DecisionFiles]:
     """The recommendation for `recipe`, with decision.html, .md and .json under home/decisions.
 
-    Raises RecipeError when there are no validation or test rows, the rows have no answers, or tunes are to start from
-    an adapter: what it has learned already is no gain of these rows over the base; DataError for documents that cannot
-    be read; and what preparing, training and answering raise.
+    Raises RecipeError when there are no validation or test rows, they have no answers, or tunes start from an adapter;
+    DataError for documents that cannot be read; and what preparing, training and answering raise.
     """
     require_base(recipe.train)
     dataset = pipeline.prepare(recipe, folder, settings, progress)
@@ -234,11 +233,7 @@ def _lab(grounds: Grounds, task: Task, place: Path, engine: Engine, around: tupl
 
 
 def _tune(
-    grounds: Grounds,
-    around: tuple[Shared, Path, Progress],
-    rows: Sequence[Example],
-    chain: int,
-    epochs: int,
+    grounds: Grounds, around: tuple[Shared, Path, Progress], rows: Sequence[Example], chain: int, epochs: int
 ) -> Trained:
     """The finished tune; how long it took is kept from the time when it was made."""
     shared, place, progress = around
