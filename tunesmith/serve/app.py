@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from tunesmith.serve.recorder import Recorder
 from tunesmith.serve.service import Service
 
 __all__ = ["create_app"]
+
+_API_VERSION = "2020-10-01"
 
 
 def create_app(service: Service, guard: Guard) -> FastAPI:
@@ -50,7 +53,7 @@ def create_app(service: Service, guard: Guard) -> FastAPI:
     app.add_middleware(BodyLimit, guard=guard)
     app.add_middleware(Accounting, books=books)
     app.add_middleware(AccessCheck, keys=service.platform.keys if guard.keys else None)
-    app.add_middleware(_RequestId)
+    app.add_middleware(_Identification)
     return app
 
 
@@ -61,19 +64,24 @@ def _routers(service: Service) -> Iterator[APIRouter]:
         yield built
 
 
-class _RequestId:
-    """Gives each answer an `x-request-id`, which the official client shows with its errors."""
+class _Identification:
+    """Gives each answer an `x-request-id`, which the official client shows with its errors, and says how many
+    milliseconds went by before it began (`openai-processing-ms`) and in which version of the API it speaks.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        identity = f"req_{uuid.uuid4().hex}"
+        identity, began = f"req_{uuid.uuid4().hex}", time.perf_counter()
         scope.setdefault("state", {})["request_id"] = identity
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = identity
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = identity
+                headers["openai-processing-ms"] = str(round(1000 * (time.perf_counter() - began)))
+                headers["openai-version"] = _API_VERSION
             await send(message)
 
         await self._app(scope, receive, send_with_id if scope["type"] == "http" else send)

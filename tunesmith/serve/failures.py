@@ -18,6 +18,7 @@ from tunesmith.errors import (
     RequestTooLong,
     TunesmithError,
 )
+from tunesmith.serve.problems import Fault, faults_of
 from tunesmith.store.windows import UnknownCursor
 
 __all__ = ["ApiError", "answer", "as_api_error", "install", "invalid"]
@@ -113,28 +114,25 @@ def _from_validation(error: RequestValidationError) -> ApiError:
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return invalid("The body of the request is not valid JSON.", None)
-    worded = [(_param(problem["loc"]), problem) for problem in problems]
-    messages = [_wording(param, problem) for param, problem in worded]
-    told = list(dict.fromkeys(messages))
+    faults = faults_of(problems, error.body)
+    told = list(dict.fromkeys(_wording(fault) for fault in faults))
     more = [f"And {len(told) - _MOST_PROBLEMS} more."] if len(told) > _MOST_PROBLEMS else []
-    return invalid(" ".join([*told[:_MOST_PROBLEMS], *more]), worded[0][0])
+    return invalid(" ".join([*told[:_MOST_PROBLEMS], *more]), _param(faults[0].place))
 
 
-def _wording(param: str | None, problem: dict[str, Any]) -> str:
-    if problem["type"] == "extra_forbidden":
+def _wording(fault: Fault) -> str:
+    param = _param(fault.place)
+    if fault.kind == "extra_forbidden":
         return f"Unrecognized request argument supplied: {param}."
-    if problem["type"] == "missing":
+    if fault.kind == "missing":
         return f"Missing required parameter: {param!r}." if param else "The request has no body."
-    text = str(problem["msg"]).removeprefix("Value error, ")
+    text = fault.text.removeprefix("Value error, ")
     return f"Invalid value for {param!r}: {text}." if param else f"Invalid request: {text}."
 
 
-def _param(location: tuple[int | str, ...]) -> str | None:
-    """("body", "messages", 0, "role") -> "messages[0].role"; names of union members are left out."""
+def _param(place: tuple[int | str, ...]) -> str | None:
+    """("messages", 0, "role") -> "messages[0].role"."""
     path = ""
-    for part in location[1:]:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part.islower() and part.isidentifier() and part not in ("str", "int", "float", "bool"):
-            path += f".{part}" if path else part
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path or None

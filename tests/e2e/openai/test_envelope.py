@@ -57,3 +57,66 @@ def test_an_item_to_read_on_after_that_is_none_of_the_list_is_refused_alike(
         refused = json.loads(caught.value.response.text)["error"]
         assert (caught.value.status_code, refused["param"]) == (400, "after"), (place, refused)
         assert refused["message"] == "Invalid value for 'after': no item of this list has the id 'nothing'.", place
+
+
+CHAT = ("/chat/completions", {"model": "base", "messages": [{"role": "user", "content": "x"}]})
+JOB = ("/fine_tuning/jobs", {"model": "base", "training_file": "file-x"})
+EMBEDDING = ("/embeddings", {"model": "base"})
+RESPONSE = ("/responses", {"model": "base", "input": "x"})
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong", "param", "said"),
+    [
+        (CHAT, {"stop": ["a"] * 5}, "stop", "at most 4 items"),
+        (CHAT, {"stop": [""]}, "stop[0]", "at least 1 character"),
+        (CHAT, {"messages": IMAGE}, "messages[0].content[0]", "'image_url'"),
+        (CHAT, {"response_format": {"type": "json_schema"}}, "response_format.json_schema", "Missing required"),
+        (
+            CHAT,
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+            "response_format.json_schema.name",
+            "Missing required",
+        ),
+        (CHAT, {"tool_choice": {"type": "function"}}, "tool_choice.function", "Missing required"),
+        (JOB, {"hyperparameters": {"n_epochs": 0}}, "hyperparameters.n_epochs", "greater than or equal to 1"),
+        (
+            JOB,
+            {"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 3}}}},
+            "method.dpo.hyperparameters.beta",
+            "less than or equal to 2",
+        ),
+        (JOB, {"integrations": [{"type": "wandb"}]}, "integrations[0].wandb", "Missing required"),
+        (EMBEDDING, {"input": ["a"] * 2049}, "input", "at most 2048 items"),
+        (EMBEDDING, {"input": [""]}, "input[0]", "at least 1 character"),
+        (RESPONSE, {"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name", "Missing required"),
+        (RESPONSE, {"metadata": {"k": "v" * 513}}, "metadata.k", "at most 512 characters"),
+    ],
+)
+def test_one_fault_is_told_once_and_at_its_place(
+    client: openai.OpenAI, asked: tuple[str, dict[str, Any]], wrong: dict[str, Any], param: str, said: str
+) -> None:
+    """Also where a field takes one of several forms: only of the form that was meant."""
+    path, body = asked
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.post(path, body={**body, **wrong}, cast_to=object)
+    assert refused.value.param == param
+    assert said in refused.value.body["message"]  # type: ignore[index]
+    assert refused.value.body["message"].count("Invalid value") <= 1  # type: ignore[index]
+    assert f"'{param}'" in refused.value.body["message"]  # type: ignore[index]
+
+
+def test_a_value_of_no_allowed_form_is_told_all_forms(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"should be 'auto'.*should be a valid integer"):
+        client.post(JOB[0], body={**JOB[1], "hyperparameters": {"n_epochs": "many"}}, cast_to=object)
+
+
+def test_every_answer_says_its_id_version_and_time(client: openai.OpenAI) -> None:
+    found = client.models.with_raw_response.list()
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.models.retrieve("nope")
+    for headers in (found.headers, missing.value.response.headers):
+        assert headers["x-request-id"].startswith("req_")
+        assert headers["openai-version"] == "2020-10-01"
+        assert int(headers["openai-processing-ms"]) >= 0

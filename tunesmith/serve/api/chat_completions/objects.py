@@ -70,6 +70,7 @@ class AnswerMessage(Value):
     content: str | None
     refusal: None = None
     tool_calls: tuple[AnswerCall, ...] | None = None
+    annotations: tuple[dict[str, str], ...] = ()
 
 
 class Choice(Value):

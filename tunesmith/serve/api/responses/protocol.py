@@ -17,6 +17,7 @@ from tunesmith.serve.api.chat_completions.protocol import StreamOptions
 from tunesmith.serve.api.chat_completions.tools import JsonObjectForm, TextForm
 from tunesmith.serve.api.responses.items import InputItem
 from tunesmith.serve.body import Body
+from tunesmith.serve.metadata import Metadata
 from tunesmith.types.base import Value
 from tunesmith.types.conversation import Message
 
@@ -155,7 +156,7 @@ class ResponseRequest(InputTokensRequest):
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     include: list[str] | None = None
-    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+    metadata: Metadata | None = None
     store: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
