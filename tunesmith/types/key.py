@@ -19,15 +19,20 @@ Role = Literal["admin", "member", "read"]
 Scope = Literal["inference", "models", "files", "fine_tuning", "batches", "evals", "webhooks", "tunesmith"]
 """A part of the interface; see `tunesmith.serve.scopes`."""
 
+# What the database has columns for, and the last second that has a date.
+_MOST_REQUESTS = 2**31 - 1
+_MOST_TOKENS = 2**53
+_LAST_SECOND = 253_402_300_799
+
 ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class KeyLimits(Value):
     """What a key may use, None without limit: requests and tokens a minute, and tokens (prompt and answer) in all."""
 
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    tokens_per_minute: int | None = Field(default=None, ge=1)
-    token_budget: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1, le=_MOST_REQUESTS)
+    tokens_per_minute: int | None = Field(default=None, ge=1, le=_MOST_TOKENS)
+    token_budget: int | None = Field(default=None, ge=1, le=_MOST_TOKENS)
 
 
 class Grant(Value):
@@ -39,7 +44,7 @@ class Grant(Value):
     project: ProjectName = DEFAULT_PROJECT
     role: Role = "member"
     scopes: tuple[Scope, ...] = ()
-    expires_at: int | None = Field(default=None, ge=1)
+    expires_at: int | None = Field(default=None, ge=1, le=_LAST_SECOND)
     limits: KeyLimits = KeyLimits()
 
 

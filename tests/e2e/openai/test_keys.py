@@ -139,6 +139,22 @@ def test_a_revoked_key_opens_nothing_from_the_next_call_on(
             say(other)
 
 
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"expires_at": 2**63}, "expires_at"),
+        ({"expires_at": 253_402_300_800}, "expires_at"),
+        ({"limits": {"requests_per_minute": 2**31}}, "limits.requests_per_minute"),
+        ({"limits": {"tokens_per_minute": 2**64}}, "limits.tokens_per_minute"),
+        ({"limits": {"token_budget": 2**64}}, "limits.token_budget"),
+    ],
+)
+def test_a_number_that_nothing_could_keep_is_refused(client: openai.OpenAI, given: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.post(KEYS, body={"name": "x", **given}, cast_to=object)
+    assert refused.value.param == param
+
+
 def test_an_expired_key_opens_nothing(server: Running, make: Callable[..., dict[str, Any]]) -> None:
     made = make(expires_at=int(time.time()) + 6)
     with server.client(api_key=made["key"]) as other:
