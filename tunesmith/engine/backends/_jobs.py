@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from tunesmith.engine.detokenise import Codec, Detokeniser
 from tunesmith.engine.engine import FinishReason, GenerationRequest, ScoredToken, TokenEvent
 from tunesmith.engine.outbox import Outbox
 from tunesmith.engine.schedule import Sequence
+from tunesmith.errors import EngineError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -55,6 +57,9 @@ class Generation(Job):
         sampling = self.request.sampling
         shaped = logits[-1] if self._shaping is None else self._shaping.apply(logits[-1])
         token = choose(shaped, sampling, self._generator)
+        logprob = logprobs_of(logits[-1:], [token])[0]
+        if math.isnan(logprob):
+            raise EngineError("The model's logits are not numbers.")
         if self._shaping is not None and token not in self.codec.stop_ids:
             self._shaping.take(token)
         self.tokens.append(token)
@@ -63,7 +68,7 @@ class Generation(Job):
         event = TokenEvent(
             token_id=token,
             text=text,
-            logprob=logprobs_of(logits[-1:], [token])[0],
+            logprob=logprob,
             top=top_logprobs(logits[-1], sampling.top_logprobs),
             finish_reason=reason,
             cached=max(0, self.reused - self.virtual) if reason else 0,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 
 import torch
 from torch import Tensor
 
 from tunesmith.engine.engine import Sampling, ScoredToken, TokenLogprob
+from tunesmith.errors import EngineError
 
 __all__ = ["choose", "generator_for", "logprobs_of", "scored_tokens", "top_logprobs"]
 
 
 # Logits divided by less overflow; the most likely token has all the probability long before.
 _GREEDY_BELOW = 1e-5
+
+# Tokens among which a nucleus is looked for first, and how far beyond top_p their probability has to reach for sums
+# that are rounded to be no matter.
+_LIKELIEST = 512
+_SLACK = 1e-6
 
 
 def generator_for(sampling: Sampling) -> torch.Generator:
@@ -27,18 +34,52 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     """The next token given logits [V]: the most likely at temperature 0, else drawn from the tempered nucleus.
 
     top_p keeps the smallest set of most likely tokens whose probability reaches it (Holtzman et al. 2020,
-    arXiv 1904.09751).
+    arXiv 1904.09751). Raises EngineError for logits that are no distribution.
     """
     if sampling.temperature < _GREEDY_BELOW:
         return int(logits.argmax())
     probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
     if sampling.top_p == 1.0:
-        return int(torch.multinomial(probabilities, 1, generator=generator))
+        return _drawn(probabilities, generator)
+    kept, ids = _nucleus(probabilities, sampling.top_p)
+    return int(ids[_drawn(kept, generator)])
+
+
+def _drawn(weights: Tensor, generator: torch.Generator) -> int:
+    """A place of weights [K], drawn by inverting their cumulative distribution: one random number, where
+    `torch.multinomial` draws K of them.
+    """
+    cumulative = weights.cumsum(-1, dtype=torch.float64)
+    total = float(cumulative[-1])
+    if not 0 < total < math.inf:
+        raise EngineError("The model's logits are no distribution: some are not numbers, or all are excluded.")
+    # Below the total whatever the product rounds to: a place of weight 0 is never the first one beyond.
+    threshold = min(float(torch.rand((), dtype=torch.float64, generator=generator)) * total, math.nextafter(total, 0.0))
+    return int(torch.searchsorted(cumulative, threshold, right=True))
+
+
+def _nucleus(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Probabilities of the nucleus's tokens, the most likely first (equal ones by id), and their ids.
+
+    Nearly always it lies within the likeliest few hundred tokens, and then the others are not sorted.
+    """
+    if len(probabilities) > _LIKELIEST:
+        values, ids = probabilities.topk(_LIKELIEST, sorted=False)
+        # Of tokens as likely as the least of these, some may be missing: they are left to the whole sort.
+        complete = values > values.min()
+        ids = ids[complete].sort().values
+        if float(probabilities[ids].sum(dtype=torch.float64)) > top_p + _SLACK:
+            return _smallest(probabilities[ids], ids, top_p)
+    return _smallest(probabilities, torch.arange(len(probabilities)), top_p)
+
+
+def _smallest(probabilities: Tensor, ids: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The fewest of the given tokens whose probability reaches top_p; at least one."""
     ordered, order = probabilities.sort(descending=True, stable=True)
     # A token stays when the more likely ones before it have not yet reached top_p: the first always does.
-    ordered[ordered.cumsum(-1) - ordered >= sampling.top_p] = 0.0
-    ordered[0] = ordered[0].clamp_min(torch.finfo(ordered.dtype).tiny)
-    return int(order[torch.multinomial(ordered, 1, generator=generator)])
+    before = ordered.cumsum(-1, dtype=torch.float64) - ordered
+    count = max(1, int((before < top_p).sum()))
+    return ordered[:count], ids[order[:count]]
 
 
 def logprobs_of(logits: Tensor, token_ids: list[int]) -> list[float]:
