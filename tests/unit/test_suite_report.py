@@ -18,9 +18,11 @@ from tunesmith.evaluate.analysis.rows import main_title
 from tunesmith.evaluate.analysis.slices import most_helpful, slices
 from tunesmith.evaluate.compare import compare_all
 from tunesmith.evaluate.labels import label_reader
+from tunesmith.evaluate.power import detectable_by_mcnemar
 from tunesmith.evaluate.report.findings import findings
 from tunesmith.evaluate.report.suite_files import FORMATS, read_evaluations, write_evaluation, write_reports
 from tunesmith.evaluate.scoring import class_scores, confusions, score
+from tunesmith.evaluate.statistics import wilson_interval
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction
 
 EVIL = "<script>alert(1)</script>\x00 | *bold*"
@@ -150,6 +152,27 @@ def test_all_forms_are_written_and_read(tmp_path: Path) -> None:
     failure = suites[1].findall("testcase")[19].find("failure")
     assert failure is not None
     assert "answered: <script>" in (failure.text or "")
+
+
+def test_what_more_items_would_tell_is_reckoned_from_what_was_measured(tmp_path: Path) -> None:
+    """15 of 20 right, 5 flips won of 20: at 500 items Wilson's interval, and McNemar's power at a quarter of flips."""
+    lines = {each.rows: each for each in findings(BOTH).reaches}
+    low, high = wilson_interval(0.75 * 500, 500, 0.95)
+    assert lines[500].half_width == pytest.approx((high - low) / 2)
+    assert lines[500].detectable == detectable_by_mcnemar(125, 0, 500, 0.95)
+    (pair,) = (each for each in BOTH.comparisons if each.metric == "accuracy")
+    assert lines[500].half_width_of_difference == pytest.approx((pair.high - pair.low) / 2 / 5)
+    files = write_reports({"pets": BOTH}, tmp_path, tuple(FORMATS))
+    assert json.loads(files["json"].read_text())[0]["budgets"][0]["rows"] == 50
+    expected = f"± {100 * lines[500].half_width:.1f} points"
+    for name in ("md", "html"):
+        text = files[name].read_text()
+        assert "What more items would tell" in text
+        assert expected in text
+    alone = findings(report(NEW))
+    assert alone.reach_table[0] == ["Items", "Interval of new"]
+    nothing = contestant("none", [row(0, "cat", "", error="gone"), row(1, "dog", "", error="gone")])
+    assert findings(report(nothing)).reaches == ()
 
 
 def test_an_unknown_format_and_a_folder_without_an_evaluation(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tunesmith.evaluate.analysis.failures import (
 from tunesmith.evaluate.analysis.rows import main_title
 from tunesmith.evaluate.analysis.slices import Help, Slice, most_helpful, slices
 from tunesmith.evaluate.calibration import ConfidenceBin, confidence_histogram
+from tunesmith.evaluate.report.reach import Reach, reach_cells, reaches
 from tunesmith.evaluate.report.samples import ConfusedPair, confused_pairs
 from tunesmith.evaluate.report.story import rival, subject
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction
@@ -38,6 +39,13 @@ class Findings(NamedTuple):
     confused: tuple[ConfusedPair, ...]
     histogram: tuple[ConfidenceBin, ...]
     helpful: tuple[Help, ...]
+    reaches: tuple[Reach, ...]
+
+    @property
+    def reach_table(self) -> tuple[list[str], list[list[str]]]:
+        """(heads, rows) of what more items would tell; no heads where nothing can be said."""
+        other = self.other.name if self.other and any(each.half_width_of_difference for each in self.reaches) else None
+        return reach_cells(self.reaches, self.ours.scores[self.title].scale, self.ours.name, other)
 
     def as_json(self) -> dict[str, Any]:
         """The findings in plain values, without the rows."""
@@ -59,6 +67,7 @@ class Findings(NamedTuple):
             "confused": [each._asdict() for each in self.confused],
             "confidence": [each._asdict() for each in self.histogram],
             "rows_that_would_help": [each._asdict() for each in self.helpful],
+            "budgets": [each._asdict() for each in self.reaches],
         }
 
 
@@ -78,6 +87,7 @@ def findings(report: EvaluationReport) -> Findings:
         confused=confused_pairs(report, ours) if report.labels else (),
         histogram=confidence_histogram(_with_reference(ours), report.labels),
         helpful=most_helpful(report, ours, title),
+        reaches=reaches(report, title, ours, other),
     )
 
 

@@ -20,7 +20,7 @@ def suites_markdown(found: Sequence[Findings], created: str) -> str:
     parts = ["# Evaluation", f"Made by Tunesmith, {created}."]
     for each in found:
         parts += [f"## Suite {escaped(each.report.split)}", *_scores(each), *_comparisons(each), *_slices(each)]
-        parts += [*_flips(each), *_errors(each)]
+        parts += [*_flips(each), *_errors(each), *_reaches(each)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,6 +93,12 @@ def _errors(found: Findings) -> list[str]:
         bins = [(f"{each.low:.0%} to {each.high:.0%}", each.rows, f"{each.accuracy:.0%}") for each in found.histogram]
         parts.append(table(("Confidence", "Items", "Right"), bins))
     return parts
+
+
+def _reaches(found: Findings) -> list[str]:
+    heads, rows = found.reach_table
+    title = f"### What more items would tell ({escaped(wording.name(found.title).lower())})"
+    return [title, table([escaped(head) for head in heads], rows)] if heads else []
 
 
 def _figure(score: Score) -> str:
