@@ -163,8 +163,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "x"}}}]},
         "tools",
     ),
-    ({"extra_body": {"functions": [{"name": "f"}]}}, "functions"),
-    ({"extra_body": {"function_call": {"name": "f"}}}, "function_call"),
+    ({"functions": [{"name": "f"}, {"name": "f"}]}, "functions"),
+    ({"functions": [{"name": "has space"}]}, "functions[0].name"),
+    ({"functions": [{"name": "f"}], "tools": TOOLS}, "functions"),
+    ({"functions": [{"name": "f"}], "tool_choice": "auto"}, "functions"),
+    ({"function_call": {"name": "f"}}, "function_call"),
+    ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call"),
+    ({"functions": [{"name": "f"}], "function_call": "required"}, "function_call"),
     ({"messages": [{"role": "user", "content": "x", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
 ]
 
@@ -177,6 +182,50 @@ def test_wrong_tools_are_refused_by_name(
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, **options, stream=stream)
     assert str(caught.value.param).startswith(param)
+
+
+FUNCTIONS: Any = [tool["function"] for tool in TOOLS]
+
+
+def test_functions_are_the_older_form_of_tools(client: openai.OpenAI) -> None:
+    newer = ask(client, tools=TOOLS, tool_choice=NAMED, seed=5)
+    older = ask(client, functions=FUNCTIONS, function_call={"name": "clock"}, seed=5, store=True)
+    (call,) = newer.choices[0].message.tool_calls
+    found = older.choices[0]
+    assert found.message.function_call.to_dict() == call.function.to_dict()
+    assert (found.message.tool_calls, found.message.content, found.finish_reason) == (None, None, "stop")
+    assert older.usage.prompt_tokens == newer.usage.prompt_tokens
+    kept = client.chat.completions.retrieve(older.id)
+    assert [tool["function"]["name"] for tool in kept.tools] == ["weather", "clock"]
+    assert kept.tool_choice == {"name": "clock"}
+    result = {"role": "function", "name": "clock", "content": "12:00"}
+    after = [*ASKED, found.message.to_dict(), result]
+    said = ask(client, messages=after, functions=FUNCTIONS, function_call="none", max_tokens=3).choices[0]
+    assert (said.message.function_call, said.finish_reason) == (None, "length")
+
+
+def test_a_streamed_function_call_has_its_name_once(client: openai.OpenAI) -> None:
+    asked = {"functions": FUNCTIONS, "function_call": {"name": "clock"}, "seed": 5}
+    chunks = list(ask(client, **asked, stream=True))
+    calls = [chunk.choices[0].delta.function_call for chunk in chunks if chunk.choices[0].delta.function_call]
+    assert [call.name for call in calls] == ["clock"] + [None] * (len(calls) - 1)
+    assert all(chunk.choices[0].delta.tool_calls is None for chunk in chunks)
+    whole = ask(client, **asked).choices[0].message.function_call
+    assert "".join(call.arguments for call in calls) == whole.arguments
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_functions_that_may_be_called_are_called_once_at_most(client: openai.OpenAI) -> None:
+    for seed in range(3):
+        found = ask(client, functions=FUNCTIONS, seed=seed, max_tokens=60).choices[0]
+        assert found.message.function_call or isinstance(found.message.content, str)
+        assert found.message.tool_calls is None
+
+
+def test_an_engine_without_grammars_refuses_functions(scripted: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="echo") as caught:
+        scripted.chat.completions.create(model="base", messages=ASKED, functions=[{"name": "lookup"}])
+    assert caught.value.param == "functions"
 
 
 def test_a_loose_schema_that_cannot_be_enforced_is_any_object(client: openai.OpenAI) -> None:

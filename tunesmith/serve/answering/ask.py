@@ -40,6 +40,8 @@ class Fields(Value):
 
     prompt: str = "messages"
     form: str = "response_format"
+    tools: str = "tools"
+    choice: str = "tool_choice"
 
 
 class Ask(Value):

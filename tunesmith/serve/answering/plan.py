@@ -59,7 +59,7 @@ class Plan(NamedTuple):
             return invalid(error.message, self.ask.fields.form)
         forced = self.ask.choice.mode in ("required", "named")
         by_choice = forced and not any(tool.strict for tool in self.ask.callable)
-        return invalid(error.message, "tool_choice" if by_choice else "tools")
+        return invalid(error.message, self.ask.fields.choice if by_choice else self.ask.fields.tools)
 
 
 def plan(service: Service, served: Served, ask: Ask) -> Plan:
@@ -72,7 +72,7 @@ def plan(service: Service, served: Served, ask: Ask) -> Plan:
     if ask.callable and syntax is None:
         raise invalid(
             "This model's chat template writes tool calls in a form that cannot be read, so it takes no tools.",
-            "tools",
+            ask.fields.tools,
         )
     prompt_ids = service.renderer.prompt_ids(_messages(served, ask), ask.offered)
     length = answer_length(service, served, len(prompt_ids), ask.max_tokens, ask.fields.prompt)

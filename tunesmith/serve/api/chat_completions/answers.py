@@ -26,16 +26,19 @@ from tunesmith.serve.service import PromptRenderer
 
 __all__ = ["FinishReason", "Reader", "assembled", "choice", "delta", "logprobs", "usage"]
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
 # JSON has no -inf; OpenAI gives this for tokens that cannot be.
 _LOWEST_LOGPROB = -9999.0
 
 
 class Reader:
-    """Reads the events of one choice: its text, or its text and calls where tools were offered."""
+    """Reads the events of one choice: its text, or its text and calls where tools were offered (`legacy`: as
+    functions, of which one is called at most).
+    """
 
-    def __init__(self, found: Plan) -> None:
+    def __init__(self, found: Plan, *, legacy: bool = False) -> None:
+        self.legacy = legacy
         self._parser = found.parser()
         self._named = found.ask.choice.mode == "named"
         self._called = False
@@ -53,7 +56,7 @@ class Reader:
     def reason(self, event: TokenEvent) -> FinishReason | None:
         """Why the choice ended with `event`: as OpenAI does, a call that was asked for by name is a plain stop."""
         if event.finish_reason == "stop" and self._called and not self._named:
-            return "tool_calls"
+            return "function_call" if self.legacy else "tool_calls"
         return event.finish_reason
 
     @property
@@ -62,9 +65,8 @@ class Reader:
         return self._parser is not None
 
 
-def choice(index: int, events: Sequence[TokenEvent], found: Plan, renderer: PromptRenderer | None) -> Choice:
+def choice(index: int, events: Sequence[TokenEvent], reader: Reader, renderer: PromptRenderer | None) -> Choice:
     """A whole answer; with log-probabilities where there is a `renderer` to show the tokens."""
-    reader = Reader(found)
     pieces = [piece for event in events for piece in reader.read(event)]
     return assembled(index, pieces, events, reader, renderer)
 
@@ -81,16 +83,24 @@ def assembled(
     calls = tuple(_calls(pieces))
     return Choice(
         index=index,
-        message=AnswerMessage(content=text or None if calls else text, tool_calls=calls or None),
+        message=AnswerMessage(
+            content=text or None if calls else text,
+            tool_calls=None if reader.legacy else calls or None,
+            function_call=calls[0].function if calls and reader.legacy else None,
+        ),
         finish_reason=reader.reason(events[-1]) or "stop",
         logprobs=logprobs(events, renderer) if renderer is not None else None,
     )
 
 
-def delta(piece: Found) -> ChunkDelta:
+def delta(piece: Found, *, legacy: bool = False) -> ChunkDelta:
     """The part of a chunk that says `piece`."""
     if isinstance(piece, TextDelta):
         return ChunkDelta(content=piece.text)
+    if legacy:
+        if isinstance(piece, CallStart):
+            return ChunkDelta(function_call=CalledDelta(name=piece.name, arguments=""))
+        return ChunkDelta(function_call=CalledDelta(arguments=piece.text))
     if isinstance(piece, CallStart):
         called = CalledDelta(name=piece.name, arguments="")
         return ChunkDelta(tool_calls=(CallDelta(index=piece.number, id=piece.id, type="function", function=called),))

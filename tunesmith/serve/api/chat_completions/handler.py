@@ -43,7 +43,7 @@ async def complete(service: Service, request: ChatRequest, project: str) -> Chat
         id=_new_id(),
         created=int(time.time()),
         model=request.model,
-        choices=tuple(choice(index, one, found, shown) for index, one in enumerate(events)),
+        choices=tuple(choice(index, one, _reader(request, found), shown) for index, one in enumerate(events)),
         usage=usage(len(found.prompt_ids), sum(len(one) for one in events), cached),
         system_fingerprint=fingerprint(found.served),
     )
@@ -64,11 +64,15 @@ async def stream(service: Service, request: ChatRequest, project: str) -> AsyncG
     return await started(guarded(_events(service, request, project, found, answers), kept))
 
 
+def _reader(request: ChatRequest, found: Plan) -> Reader:
+    return Reader(found, legacy=request.legacy)
+
+
 async def _events(
     service: Service, request: ChatRequest, project: str, found: Plan, answers: Answers
 ) -> AsyncGenerator[str, None]:
     writer = _ChunkWriter(request, found)
-    readers = [Reader(found) for _ in found.samplings]
+    readers = [_reader(request, found) for _ in found.samplings]
     heard = Heard(len(readers)) if request.store else None
     completion_tokens, cached = 0, []
     for index, reader in enumerate(readers):
@@ -84,7 +88,7 @@ async def _events(
             if shown is None and isinstance(piece, TextDelta):
                 yield writer.text(index, piece.text)
             else:
-                yield writer.part(ChunkChoice(index=index, delta=delta(piece), logprobs=shown))
+                yield writer.part(ChunkChoice(index=index, delta=delta(piece, legacy=request.legacy), logprobs=shown))
             shown = None
         if shown and shown.content:
             yield writer.part(ChunkChoice(index=index, delta=ChunkDelta(), logprobs=shown))

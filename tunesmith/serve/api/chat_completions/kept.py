@@ -59,8 +59,8 @@ async def keep(service: Service, request: ChatRequest, project: str, found: Plan
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
         "seed": request.seed,
-        "tools": asked.get("tools"),
-        "tool_choice": asked.get("tool_choice"),
+        "tools": [tool.model_dump(mode="json", exclude_none=True) for tool in request.offered] or None,
+        "tool_choice": asked.get("function_call" if request.legacy else "tool_choice"),
         "response_format": asked.get("response_format"),
         "input_user": request.user,
     }

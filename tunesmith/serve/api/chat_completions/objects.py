@@ -64,12 +64,15 @@ class AnswerCall(Value):
 
 
 class AnswerMessage(Value):
-    """The answer; no content beside tool calls when there is no text."""
+    """The answer; no content beside tool calls when there is no text. `function_call` is the call of a request that
+    offered `functions`, the older form.
+    """
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
     tool_calls: tuple[AnswerCall, ...] | None = None
+    function_call: NamedArguments | None = None
     annotations: tuple[dict[str, str], ...] = ()
 
 
@@ -78,7 +81,7 @@ class Choice(Value):
 
     index: int
     message: AnswerMessage
-    finish_reason: Literal["stop", "length", "tool_calls"]
+    finish_reason: Literal["stop", "length", "tool_calls", "function_call"]
     logprobs: ChoiceLogprobs | None
 
 
@@ -139,6 +142,7 @@ class ChunkDelta(Value):
     role: Literal["assistant"] | None = None
     content: str | None = None
     tool_calls: tuple[CallDelta, ...] | None = None
+    function_call: CalledDelta | None = None
 
 
 class ChunkChoice(Value):

@@ -7,13 +7,21 @@ change it here (`user`, `service_tier`, ...) are accepted. An explicit null mean
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tunesmith.serve.answering.ask import Ask, ToolChoice
+from tunesmith.serve.answering.ask import Ask, Fields, ToolChoice
 from tunesmith.serve.api.chat_completions.messages import RequestMessage
-from tunesmith.serve.api.chat_completions.tools import Choice, FunctionTool, ResponseFormat, choice_of
+from tunesmith.serve.api.chat_completions.tools import (
+    Choice,
+    FunctionTool,
+    LegacyFunction,
+    NamedChoice,
+    NamedFunction,
+    ResponseFormat,
+    choice_of,
+)
 from tunesmith.serve.body import Body
 from tunesmith.serve.metadata import Metadata
 from tunesmith.types.base import Value
@@ -30,12 +38,9 @@ _SMALLEST_TOP_P = 1e-9
 
 # Value under which each of these does nothing. Any other would change the answer, and is not offered.
 _INERT: Mapping[str, tuple[Any, ...]] = {
-    "functions": ([],),
-    "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
 }
-_INSTEAD: Mapping[str, str] = {"functions": "; write tools", "function_call": "; write tool_choice"}
 
 
 class StreamOptions(Value):
@@ -46,7 +51,11 @@ class StreamOptions(Value):
 
 
 class ChatRequest(Body):
-    """A chat request. `max_completion_tokens` wins over its older name `max_tokens`."""
+    """A chat request. `max_completion_tokens` wins over its older name `max_tokens`.
+
+    `functions` and `function_call` are the older form of `tools` and `tool_choice`: at most one of them is called, and
+    the answer is of that form as well.
+    """
 
     model: str
     messages: list[RequestMessage] = Field(min_length=1)
@@ -66,6 +75,8 @@ class ChatRequest(Body):
     tools: list[FunctionTool] | None = Field(default=None, max_length=128)
     tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
+    functions: list[LegacyFunction] | None = Field(default=None, max_length=128)
+    function_call: Literal["none", "auto"] | NamedFunction | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
@@ -83,8 +94,6 @@ class ChatRequest(Body):
     web_search_options: dict[str, Any] | None = None
     moderation: Any = None
     # Would change the answer; only their neutral values are taken.
-    functions: Any = None
-    function_call: Any = None
     modalities: Any = None
     audio: Any = None
 
@@ -94,18 +103,31 @@ class ChatRequest(Body):
         neutral = _INERT[info.field_name]
         if value is not None and value not in neutral:
             allowed = f"; only {' or '.join(repr(one) for one in neutral)} is accepted" if neutral else ""
-            instead = _INSTEAD.get(info.field_name, "")
-            raise ValueError(f"this model server does not support {info.field_name}{allowed}{instead}")
+            raise ValueError(f"this model server does not support {info.field_name}{allowed}")
         return value
 
     @field_validator("tools")
     @classmethod
     def _have_names_of_their_own(cls, tools: list[FunctionTool] | None) -> list[FunctionTool] | None:
-        names = [tool.function.name for tool in tools or ()]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the name {twice[0]!r} is used twice")
+        _require_different([tool.function.name for tool in tools or ()])
         return tools
+
+    @field_validator("functions")
+    @classmethod
+    def _stand_in_place_of_tools(cls, functions: list[LegacyFunction] | None, info: Any) -> list[LegacyFunction] | None:
+        _require_different([function.name for function in functions or ()])
+        for newer in ("tools", "tool_choice"):
+            if functions and info.data.get(newer):
+                raise ValueError(f"they are the older form of tools; leave {newer} away, or write tools alone")
+        return functions
+
+    @field_validator("function_call")
+    @classmethod
+    def _calls_a_function(cls, value: Any, info: Any) -> Any:
+        names = [function.name for function in info.data.get("functions") or ()]
+        if isinstance(value, NamedFunction) and "functions" in info.data and value.name not in names:
+            raise ValueError(f"it names {value.name!r}, which is not among functions: {', '.join(names) or 'none'}")
+        return value
 
     @field_validator("tool_choice")
     @classmethod
@@ -129,9 +151,21 @@ class ChatRequest(Body):
         return value
 
     @property
+    def legacy(self) -> bool:
+        """Whether tools are written in the older form, and calls are to be."""
+        return bool(self.functions)
+
+    @property
+    def offered(self) -> list[FunctionTool]:
+        """The tools, in whichever form they were written."""
+        return [function.as_tool() for function in self.functions or ()] or self.tools or []
+
+    @property
     def choice(self) -> ToolChoice:
         """The choice among the tools."""
-        return choice_of(self.tool_choice, [tool.function.name for tool in self.tools or ()])
+        named = self.function_call
+        wanted = NamedChoice(type="function", function=named) if isinstance(named, NamedFunction) else named
+        return choice_of(wanted if self.legacy else self.tool_choice, [tool.function.name for tool in self.offered])
 
     @property
     def with_usage(self) -> bool:
@@ -143,9 +177,9 @@ class ChatRequest(Body):
         return Ask(
             model=self.model,
             messages=tuple(message.as_message() for message in self.messages),
-            tools=tuple(tool.as_function() for tool in self.tools or ()),
+            tools=tuple(tool.as_function() for tool in self.offered),
             choice=self.choice,
-            parallel=self.parallel_tool_calls is not False,
+            parallel=self.parallel_tool_calls is not False and not self.legacy,
             form=self.response_format.constraint if self.response_format else None,
             max_tokens=self.max_completion_tokens or self.max_tokens,
             temperature=self.temperature,
@@ -157,4 +191,11 @@ class ChatRequest(Body):
             frequency_penalty=self.frequency_penalty or 0.0,
             presence_penalty=self.presence_penalty or 0.0,
             logit_bias=self.logit_bias or {},
+            fields=Fields(tools="functions", choice="function_call") if self.legacy else Fields(),
         )
+
+
+def _require_different(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the name {twice[0]!r} is used twice")

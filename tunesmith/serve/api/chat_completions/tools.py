@@ -20,6 +20,7 @@ __all__ = [
     "JsonObjectForm",
     "JsonSchema",
     "JsonSchemaForm",
+    "LegacyFunction",
     "NamedChoice",
     "NamedFunction",
     "ResponseFormat",
@@ -58,6 +59,24 @@ class FunctionTool(Value):
         """The tool as an answer may call it."""
         asked = self.function
         return Function(name=asked.name, parameters=asked.parameters, strict=bool(asked.strict), shown=self._shown)
+
+
+class LegacyFunction(FunctionDefinition):
+    """A tool in the older form, without the frame around it. The model sees it as the same tool."""
+
+    _given: dict[str, Any] = PrivateAttr(default={})
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(cls, given: Any, validate: ModelWrapValidatorHandler[LegacyFunction]) -> LegacyFunction:
+        function = validate(given)
+        if isinstance(given, dict):
+            function._given = given
+        return function
+
+    def as_tool(self) -> FunctionTool:
+        """The tool that it is."""
+        return FunctionTool.model_validate({"type": "function", "function": self._given})
 
 
 class NamedFunction(Value):
