@@ -60,7 +60,7 @@ def main(identity: str) -> int:
         except DatabaseError:
             return _AGAIN
         except (TunesmithError, MemoryError) as error:
-            outcome = Outcome(error=_as_job_error(error, settings.home))
+            outcome = Outcome(error=_without_lessons(job, settings.home) or _as_job_error(error, settings.home))
         folder.leave(outcome)
         database.close()
     return 0
@@ -118,6 +118,23 @@ def _result_file(files: FileStore, job: Job, content: bytes) -> str:
     lately = files.list(job.project, "fine-tune-results", limit=100).files
     known = next((file for file in lately if file.filename == details.filename), None)
     return (known or files.add(details, content)).id
+
+
+def _without_lessons(job: Job, home: Path) -> JobError | None:
+    """The error of a job whose grader gave all answers to each prompt the same reward, at every step."""
+    from tunesmith.jobs.reporter import metrics_of, run_of
+
+    steps = [values for values in metrics_of(run_of(home, job.id)).values() if "flat_groups" in values]
+    if not steps or any(values["flat_groups"] < 1.0 for values in steps):
+        return None
+    rewards = sorted({values["reward"] for values in steps})
+    given = f"{rewards[0]:g}" if len(rewards) == 1 else f"{rewards[0]:g} to {rewards[-1]:g}"
+    message = (
+        f"All answers to each prompt got the same reward at every step ({given}), so there was nothing to learn from. "
+        "Try the grader on a few answers (/v1/fine_tuning/alpha/graders/run), or sample more of them "
+        "(compute_multiplier)."
+    )
+    return JobError(code="training_failed", message=message, param="method.reinforcement.grader")
 
 
 def _as_job_error(error: TunesmithError | MemoryError, home: Path) -> JobError:

@@ -73,7 +73,8 @@ def _message(found: object, field: str, problems: list[Problem]) -> Message | No
 
 def _check_keys(found: Mapping[str, Any], field: str, problems: list[Problem]) -> None:
     for key, value in found.items():
-        if key in _KEYS or value is None or (key in ("from", "value") and "role" not in found):
+        # Answers of OpenAI's API that are kept as rows bring such keys along: no audio, an empty list of annotations.
+        if key in _KEYS or value in (None, []) or (key in ("from", "value") and "role" not in found):
             continue
         if key == "function_call":
             problems.append(Problem("is OpenAI's old form", field=f"{field}.{key}", fix="write tool_calls instead"))

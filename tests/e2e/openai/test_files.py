@@ -284,3 +284,15 @@ def test_the_example_of_the_documentation(server: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENAI_API_KEY", server.key)
     exec(page.split("```python\n")[1].split("```")[0], {})
     assert capsys.readouterr().out.endswith(" True\n")
+
+
+def test_an_answer_of_the_api_can_be_kept_as_a_row(client: openai.OpenAI) -> None:
+    """With all that comes beside its text: nulls and an empty list of annotations."""
+    said: Any = [{"role": "user", "content": "Hi"}]
+    form: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer", "maximum": 9}}}
+    answer = client.chat.completions.create(model="base", messages=said, response_format=form, max_tokens=100)
+    message = answer.choices[0].message
+    assert message.annotations == []
+    row = json.dumps({"messages": [*said, message.model_dump()]}).encode()
+    kept = client.files.create(file=("rows.jsonl", row), purpose="fine-tune")
+    assert kept.status == "processed"

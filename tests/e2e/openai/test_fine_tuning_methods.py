@@ -66,6 +66,17 @@ def test_a_grader_also_measures_the_validation_file(client: openai.OpenAI) -> No
     assert all(round(6 * value, 6) == round(6 * value) for value in measured.values())
 
 
+def test_a_grader_that_tells_no_answers_apart_is_named(client: openai.OpenAI) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "never said"} for i in range(4)]
+    numbers = {"n_epochs": 1, "batch_size": 2, "compute_multiplier": 0.25}
+    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": numbers}}
+    asked = client.fine_tuning.jobs.create(model="base", training_file=upload(client, rows), method=method)
+    job = wait_for(client, asked.id, "failed")
+    assert job.error.param == "method.reinforcement.grader"
+    assert job.error.message.startswith("All answers to each prompt got the same reward at every step (0), so there")
+    assert job.fine_tuned_model is None
+
+
 def test_what_a_reinforcement_job_does_not_say_is_settled(client: openai.OpenAI) -> None:
     rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "a"} for i in range(4)]
     method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": {"batch_size": 2}}}

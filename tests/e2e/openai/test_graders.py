@@ -164,3 +164,14 @@ def grade(sample, item):
     return 3.0
 """
     assert run(client, {**PYTHON, "source": source}, "x").reward == 1.0
+
+
+def test_a_judge_cannot_leave_the_range(client: openai.OpenAI) -> None:
+    """The tiny model writes noise, so only the form keeps its numbers inside; a cut-off answer has none."""
+    params = {"temperature": 1.0, "max_completions_tokens": 200}
+    graders: Any = [{**SCORE, "range": [2, 5], "sampling_params": {**params, "seed": seed}} for seed in range(8)]
+    answers = [run(client, grader, "x") for grader in graders]
+    scored = [answer.reward for answer in answers if not flags(answer)]
+    assert len(scored) >= 4
+    assert all(2 <= score <= 5 for score in scored)
+    assert all(flags(answer) <= {"truncated_observation_error"} for answer in answers)

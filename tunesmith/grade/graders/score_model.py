@@ -33,8 +33,9 @@ class ScoreModel(ModelGrader):
         return ends
 
     def result_schema(self) -> dict[str, Any]:
-        """A number."""
-        return {"type": "number"}
+        """A number inside the range, which a server that enforces schemas cannot leave."""
+        low, high = self.range
+        return {"type": "number", "minimum": low, "maximum": high}
 
     def read(self, text: str) -> float:
         """The number in what the model said; ValueError when there is none inside the range."""
