@@ -96,6 +96,10 @@ REPORT = EvaluationReport(
             Score(metric="accuracy", value=1.0, n=24, standard_error=0.0, low=0.862, high=1.0, scale="proportion"),
             "100.0% (86.2 to 100.0)",  # 24 of 24 right have no error, and are no certainty
         ),
+        (
+            Score(metric="accuracy", value=1.0, n=1, standard_error=None, low=0.207, high=1.0, scale="proportion"),
+            "100.0% (20.7 to 100.0)",  # one row has no error at all
+        ),
     ],
 )
 def test_a_score_is_shown_with_its_error(score, shown):
@@ -133,6 +137,13 @@ def test_the_contestants_stand_in_one_table():
         ["tokens", "per", "answer", "4.2", "4.2"],
         ["latency,", "1", "at", "once", "82", "ms", "82", "ms"],
     ]
+
+
+def test_a_figure_of_some_of_the_rows_says_of_how_many():
+    some = Score(metric="accuracy", value=0.5, n=2, unscored=7, standard_error=0.5, scale="proportion")
+    ours = contestant("tuned", 0.5).model_copy(update={"scores": {"accuracy": some}})
+    shown = text_of(tables.contestants_table(REPORT.model_copy(update={"contestants": (ours,)})))
+    assert "50.0 ± 50.0%, n = 2" in shown
 
 
 def test_a_paired_difference_is_one_row():

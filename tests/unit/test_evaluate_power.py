@@ -104,6 +104,8 @@ def test_budgets_of_a_comparison() -> None:
     assert found[4].detectable is None
     assert found[100].detectable == power.detectable_by_mcnemar(15, 5, 100, 0.95)
     assert found[400].detectable == pytest.approx(0.064, abs=0.003)
+    never = comparison_budgets(pair.model_copy(update={"won": 0, "lost": 0}), (400,))[0]
+    assert never.detectable == power.detectable_by_mcnemar(4, 0, 400, 0.95), "at least one row of the hundred"
     means = comparison_budgets(pair.model_copy(update={"test": "paired permutation"}), (400,))
     assert means[0].detectable == pytest.approx(0.065)
 

@@ -21,6 +21,7 @@ from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.power import detectable_by_mcnemar
 from tunesmith.evaluate.report.findings import findings
 from tunesmith.evaluate.report.suite_files import FORMATS, read_evaluations, write_evaluation, write_reports
+from tunesmith.evaluate.report.tables import contestant_rows
 from tunesmith.evaluate.scoring import class_scores, confusions, score
 from tunesmith.evaluate.statistics import wilson_interval
 from tunesmith.types.report import Contestant, EvaluationReport, Prediction
@@ -173,6 +174,26 @@ def test_what_more_items_would_tell_is_reckoned_from_what_was_measured(tmp_path:
     assert alone.reach_table[0] == ["Items", "Interval of new"]
     nothing = contestant("none", [row(0, "cat", "", error="gone"), row(1, "dog", "", error="gone")])
     assert findings(report(nothing)).reaches == ()
+
+
+def test_one_item_is_no_certainty_and_too_few_reckon_nothing(tmp_path: Path) -> None:
+    one = contestant("one", [row(0, "cat", "cat"), row(1, "dog", "", error="gone")])
+    found = findings(report(one))
+    assert found.reaches == ()
+    (cells,) = contestant_rows(found.report)
+    assert (cells.cells[0].value, cells.cells[0].error, cells.cells[0].note) == (
+        "100.0%",
+        "20.7% to 100.0%",
+        "1 unscored",
+    )
+
+
+def test_the_slow_answers_of_the_table_are_those_of_the_metric() -> None:
+    rows = [row(n, "cat", "cat").model_copy(update={"seconds": float(n + 1)}) for n in range(20)]
+    timed = contestant("timed", rows)
+    assert score("latency", rows, (), 0.95).value == 19.0
+    (line,) = contestant_rows(report(timed))
+    assert line.latency_note.startswith("95%: 19")
 
 
 def test_an_unknown_format_and_a_folder_without_an_evaluation(tmp_path: Path) -> None:

@@ -53,26 +53,31 @@ def score_text(score: Score | None) -> str:
         return "-"
     factor, unit, digits = _units(score.scale)
     error = "" if score.standard_error is None else f" ± {score.standard_error * factor:.{digits}f}"
-    if score.standard_error == 0.0 and score.low is not None and score.high is not None and score.low < score.high:
-        # rows that are all alike have no error to show, but an interval
+    if not score.standard_error and score.low is not None and score.high is not None and score.low < score.high:
+        # one row, or rows that are all alike, have no error to show, but an interval
         ends = f"{score.low * factor:.{digits}f} to {score.high * factor:.{digits}f}"
         return f"{score.value * factor:.{digits}f}{unit} ({ends})"
     return f"{score.value * factor:.{digits}f}{error}{unit}"
 
 
 def contestants_table(report: EvaluationReport) -> Table:
-    """One column per contestant: every metric ± standard error, tokens per answer, median latency."""
+    """One column per contestant: every metric ± standard error (n where rows are unscored), tokens, median latency."""
     contestants = report.contestants
     title = f"{report.rows} held-out {report.split} rows"
     table = grid(title, "", *(contestant.name for contestant in contestants))
     for name in dict.fromkeys(name for contestant in contestants for name in contestant.scores):
-        table.add_row(_words(name), *(score_text(contestant.scores.get(name)) for contestant in contestants))
+        table.add_row(_words(name), *(_of_rows(contestant.scores.get(name)) for contestant in contestants))
     if not any(contestant.timed for contestant in contestants):
         return table
     table.add_row("tokens per answer", *(f"{contestant.tokens_per_answer:.1f}" for contestant in contestants))
     latencies = (f"{contestant.latency_median_seconds * 1000:,.0f} ms" for contestant in contestants)
     table.add_row(f"latency, {report.concurrency} at once", *latencies)
     return table
+
+
+def _of_rows(score: Score | None) -> str:
+    """The score, and on how many rows where some could not be scored."""
+    return score_text(score) + (f", n = {score.n}" if score is not None and score.unscored else "")
 
 
 def comparisons_table(report: EvaluationReport, models: Collection[str]) -> Table:

@@ -50,14 +50,16 @@ def comparison_budgets(pair: Comparison, rows: Sequence[int] = BUDGETS) -> tuple
     """The interval of the difference, and the difference found with 80% power, for each number of rows.
 
     A difference of proportions is reckoned by the exact power of McNemar's test at the share of rows on which the two
-    were seen to disagree; others by the measured `detectable`, which shrinks as the width does.
+    were seen to disagree (one row where that is none: few rows do not show that they never do); others by the measured
+    `detectable`, which shrinks as the width does.
     """
     width = _half(pair.low, pair.high) * math.sqrt(pair.n)
     budgets = []
     for each in rows:
         if pair.test.startswith("McNemar"):
             share = each / pair.n
-            found = power.detectable_by_mcnemar(pair.won * share, pair.lost * share, each, pair.confidence)
+            flips = max(pair.won + pair.lost, 1) * share
+            found = power.detectable_by_mcnemar(flips, 0.0, each, pair.confidence)
         else:
             found = None if pair.detectable is None else pair.detectable * math.sqrt(pair.n / each)
         budgets.append(Budget(rows=each, half_width=width / math.sqrt(each), detectable=found))

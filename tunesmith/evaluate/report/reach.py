@@ -11,6 +11,9 @@ from tunesmith.types.report import Contestant, EvaluationReport, Scale
 
 __all__ = ["Reach", "reach_cells", "reaches"]
 
+FEWEST = 20
+"""Fewer items (or groups) say too little to reckon from."""
+
 
 class Reach(NamedTuple):
     """What `rows` items buy: half the interval of the score, half that of the difference, and the difference that they
@@ -24,9 +27,9 @@ class Reach(NamedTuple):
 
 
 def reaches(report: EvaluationReport, title: str, ours: Contestant, other: Contestant | None) -> tuple[Reach, ...]:
-    """From the score of `ours` in `title` and its comparison with `other`; none where one item or none was scored."""
+    """From the score of `ours` in `title` and its comparison with `other`; none where too few items were scored."""
     score = ours.scores[title]
-    if score.value is None or score.low is None or (score.clusters or score.n) < 2:
+    if score.value is None or score.low is None or (score.clusters or score.n) < FEWEST:
         return ()
     both = {ours.name, other.name} if other else set()
     pair = next(

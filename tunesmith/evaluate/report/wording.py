@@ -54,15 +54,16 @@ def points(value: float, scale: Scale) -> str:
 
 
 def plus_minus(score: Score) -> str:
-    """'± 1.9%', empty when there is no standard error.
+    """'± 1.9%', empty when nothing tells how sure the score is.
 
-    Rows that are all alike have the error 0, which promises what no number of rows can: their interval stands for it.
+    Rows that are all alike have the error 0, which promises what no number of rows can, and one row has none: their
+    interval stands for it.
     """
     error = score.standard_error
+    if (error is None or error < 1e-12) and score.low != score.high:
+        return interval(score)
     if error is None:
         return ""
-    if error < 1e-12 and score.low != score.high:
-        return interval(score)
     return f"\u00b1 {error:,.2g}" if score.scale == "number" and error < 100 else f"\u00b1 {amount(error, score.scale)}"
 
 
