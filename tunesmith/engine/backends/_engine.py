@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from tunesmith.engine.admission import Capacity, check_request, check_score
-from tunesmith.engine.backends._embedding import Embedding
+from tunesmith.engine.backends._embedding import Embedder
 from tunesmith.engine.backends._grammar import Grammars
 from tunesmith.engine.backends._identity import require_identity
 from tunesmith.engine.backends._jobs import generation, scoring
@@ -57,8 +57,7 @@ class EmbeddedEngine:
         # In the loop's thread, whose number of processor threads decides the order of sums.
         self._base_probe = self._loop.call(lambda: self._model.probe(None)).result()
         self._residents = Residents(options.adapter_bytes)
-        self._step_tokens = limits.step_tokens
-        self._embedding = asyncio.Lock()
+        self._embedder = Embedder(model, self._between_steps, limits.step_tokens)
         self._closed = False
 
     @property
@@ -106,15 +105,15 @@ class EmbeddedEngine:
                 self._loop.cancel(job)
 
     async def embed(self, prompt_ids: tuple[int, ...], adapter: str | None) -> tuple[float, ...]:
-        """The normalised mean [H] of the last hidden states; one text at a time, in pieces between answers' steps."""
+        """The normalised mean [H] of the last hidden states, computed in pieces between answers' steps."""
         self._check_open()
         check_score(prompt_ids, (), adapter, self._capacity())
         with self._residents.use(adapter):
-            async with self._embedding:
-                work = Embedding(self._model, prompt_ids, adapter, self._residents.virtual.get(adapter or "", 0))
-                while not await asyncio.wrap_future(self._loop.call(lambda: work.advance(self._step_tokens))):
-                    self._check_open()
-                return work.vector()
+            return await self._embedder.vector(prompt_ids, adapter, self._residents.virtual.get(adapter or "", 0))
+
+    def _between_steps(self, work: Callable[[], bool]) -> Future[bool]:
+        self._check_open()
+        return self._loop.call(work)
 
     async def load_adapter(self, digest: str, path: Path) -> None:
         """Read, check and probe an adapter; an adapter that is loaded already stays as it is.

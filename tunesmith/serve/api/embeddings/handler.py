@@ -36,7 +36,7 @@ async def _vectors(service: Service, project: str, request: EmbeddingRequest) ->
     prompts = await asyncio.to_thread(lambda: [_ids(service, given) for given in request.inputs()])
     _check_lengths(service, prompts)
     async with service.shelf.use(served.release) as adapter:
-        found = [await service.engine.embed(prompt, adapter) for prompt in prompts]
+        found = await asyncio.gather(*(service.engine.embed(prompt, adapter) for prompt in prompts))
     return found, sum(map(len, prompts))
 
 
