@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lines import Lines
 from tunesmith.decide.options import DecideOptions
 from tunesmith.decide.stage import decide
 from tunesmith.progress import Silent
@@ -33,16 +34,6 @@ gate:
     - {{name: min_score, model: tuned, metric: accuracy, at_least: 0.9}}
 release: {{name: colours}}
 """
-
-
-class Lines(Silent):
-    """Keeps what a stage says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.lines import Lines
 from tunesmith import pipeline
 from tunesmith.cli.main import app
 from tunesmith.errors import RecipeError
@@ -53,17 +54,6 @@ items:
   - {type: qa, question: warm 13, answer: red}
   - {type: qa, question: What is the capital of France?, answer: Paris}
 """
-
-
-class Lines(Silent):
-    """Keeps what a stage says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        """Keep the line."""
-        self.said.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from tests.invariant.runs import run, write_recipe
 from tests.invariant.test_resume import losses
+from tests.lines import Lines
 from tunesmith import pipeline
 from tunesmith.errors import TrainingFailed
 from tunesmith.progress import Silent
@@ -46,16 +47,6 @@ def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None
 
 def adapter_bytes(record: RunRecord) -> bytes:
     return (Path(record.path) / "adapter" / "adapter_model.safetensors").read_bytes()
-
-
-class Lines(Silent):
-    """Keeps what a run says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.mark.slow

@@ -121,6 +121,13 @@ def test_beats_uses_the_paired_interval(by: float, found: Comparison, outcome: s
     assert Beats(by=by).judge(report(pairs=(found,)), NO_FACTS).outcome == outcome
 
 
+def test_beats_says_why_it_fails() -> None:
+    alike = Beats().judge(report(pairs=(pair(0.0, -0.4, 0.4, won=0, lost=0, p_value=1.0),)), NO_FACTS).reason
+    assert alike.endswith("every row was answered alike, so there is no gain")
+    small = Beats(by=0.05).judge(report(pairs=(pair(0.02, -0.01, 0.04),)), NO_FACTS).reason
+    assert small.endswith("which rules out a gain of 5.0 points")
+
+
 def test_beats_passes_on_the_number_of_rows() -> None:
     found = pair(0.02, -0.03, 0.07, p_value=0.5, rows_for_decision=1900)
     assert "about 1,900 more rows would settle it" in Beats().judge(report(pairs=(found,)), NO_FACTS).reason

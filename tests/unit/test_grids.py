@@ -9,24 +9,6 @@ import pytest
 from tunesmith.errors import RecipeError
 from tunesmith.grids import load_grid
 
-RECIPE = """\
-name: n
-prepare:
-  sources:
-    - path: rows.jsonl
-train:
-  method: {name: lora, rank: 4}
-release:
-  name: n
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    (tmp_path / "rows.jsonl").write_text("{}\n")
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path / "recipe.yaml"
-
 
 def problems(recipe: Path, *axes: str, **overrides: str) -> list[str]:
     with pytest.raises(RecipeError) as caught:
@@ -64,7 +46,7 @@ def test_every_problem_of_every_point_once(recipe: Path) -> None:
 
 
 def test_a_problem_of_the_recipe_itself_keeps_its_line(recipe: Path) -> None:
-    recipe.write_text(RECIPE.replace("rank: 4", "rnk: 4"))
+    recipe.write_text(recipe.read_text().replace("rank: 4", "rnk: 4"))
     (found,) = problems(recipe, "train.seed=1,2")
     assert found.startswith(f"{recipe}:6: train.method.rnk: there is no such field")
 

@@ -10,24 +10,6 @@ from tunesmith.errors import RecipeError
 from tunesmith.search.pruning import losses_of
 from tunesmith.search.space import Choice, Range, read_space
 
-RECIPE = """\
-name: n
-prepare:
-  sources:
-    - path: rows.jsonl
-train:
-  method: {name: lora, rank: 4}
-release:
-  name: n
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    (tmp_path / "rows.jsonl").write_text("{}\n")
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path / "recipe.yaml"
-
 
 def problems(recipe: Path, *axes: str) -> list[str]:
     with pytest.raises(RecipeError) as caught:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, overrides_of, read_settings
+from tunesmith.cli.options import AsJson, Changes, Grid, RecipePath, read_grid
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 if TYPE_CHECKING:
@@ -18,15 +18,7 @@ __all__ = ["command"]
 
 def command(
     recipe: RecipePath,
-    grid: Annotated[
-        list[str],
-        typer.Option(
-            "--grid",
-            metavar="FIELD=VALUE,VALUE",
-            help="Values of one option of training, for example --grid train.method.rank=4,8. Repeatable.",
-            show_default=False,
-        ),
-    ],
+    grid: Grid,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,11 +30,7 @@ def command(
 
     Exit code: 0 all are measured, 1 one failed (the others are measured nevertheless).
     """
-    from tunesmith.grids import load_grid
-    from tunesmith.judging import load_judgeable
-
-    settings = read_settings()
-    points = load_grid(recipe, overrides_of(changes), grid, load_judgeable)
+    settings, points = read_grid(recipe, changes, grid)
     from tunesmith.search.ablation import ablate
     from tunesmith.search.ablation_files import write
 

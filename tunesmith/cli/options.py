@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from tunesmith.settings import Settings
     from tunesmith.store.keys import Session
     from tunesmith.types.recipe import Recipe
+    from tunesmith.types.tuning import GridPoint
 
 __all__ = [
     "UNUSABLE",
     "AsJson",
     "Changes",
+    "Grid",
     "RecipePath",
     "command_line",
     "open_database",
     "options_from",
     "overrides_of",
+    "read_grid",
     "read_recipe",
     "read_settings",
     "text_of",
@@ -41,6 +44,15 @@ Changes = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="FIELD=VALUE", help="Change one field, for example --set train.epochs=3. Repeatable."
+    ),
+]
+Grid = Annotated[
+    list[str],
+    typer.Option(
+        "--grid",
+        metavar="FIELD=VALUE,VALUE",
+        help="Values of one option of training, for example --grid train.seed=1,2. Repeatable: all combinations.",
+        show_default=False,
     ),
 ]
 
@@ -113,6 +125,15 @@ def command_line(verb: str, recipe: Path, changes: Sequence[str] | None, *more: 
     """
     words = [word for change in changes or () for word in ("--set", change)]
     return shlex.join(["tunesmith", verb, str(recipe), *words, *more])
+
+
+def read_grid(path: Path, changes: list[str] | None, axes: Sequence[str]) -> tuple[Settings, tuple[GridPoint, ...]]:
+    """The machine's settings, and a recipe for each combination. Raises RecipeError with the problems of all."""
+    from tunesmith.grids import load_grid
+    from tunesmith.judging import load_judgeable
+
+    settings = read_settings()
+    return settings, load_grid(path, overrides_of(changes), axes, load_judgeable)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from tunesmith.cli.options import AsJson, Changes, RecipePath, command_line, overrides_of, read_settings
+from tunesmith.cli.options import AsJson, Changes, Grid, RecipePath, command_line, read_grid
 from tunesmith.cli.output import RichProgress, show_json, stdout
 
 if TYPE_CHECKING:
@@ -20,15 +20,7 @@ __all__ = ["command"]
 
 def command(
     recipe: RecipePath,
-    grid: Annotated[
-        list[str],
-        typer.Option(
-            "--grid",
-            metavar="FIELD=VALUE,VALUE",
-            help="Values of one option of training, for example --grid train.seed=1,2. Repeatable: all combinations.",
-            show_default=False,
-        ),
-    ],
+    grid: Grid,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,11 +32,7 @@ def command(
 
     Exit code: 0 all are trained, 1 one failed (the others are trained nevertheless).
     """
-    from tunesmith.grids import load_grid
-    from tunesmith.judging import load_judgeable
-
-    settings = read_settings()
-    points = load_grid(recipe, overrides_of(changes), grid, load_judgeable)
+    settings, points = read_grid(recipe, changes, grid)
     from tunesmith import pipeline
 
     report = pipeline.tune(points, recipe.parent, settings, RichProgress())

@@ -138,7 +138,7 @@ def _contestant_row(contestant: Contestant, is_subject: bool) -> ContestantRow:
     answered = [row for row in contestant.predictions if not row.error]
     seconds = sorted(row.seconds for row in answered)
     first = statistics.median(row.first_token_seconds for row in answered)
-    slow = seconds[math.ceil(0.95 * len(seconds)) - 1]  # as the metric `latency` has it
+    slow = seconds[math.ceil(0.95 * len(seconds) - 1e-9) - 1]  # as the metric `latency` has it
     return ContestantRow(
         name=wording.name(contestant.name),
         what=f"{adapter}, {prompt}",

@@ -9,7 +9,7 @@ from tunesmith.gate.rule import Limit, Reads, SliceName, place, points, report_o
 from tunesmith.types.base import Value
 from tunesmith.types.decision import Outcome, Verdict
 from tunesmith.types.gate import GateFacts
-from tunesmith.types.report import EvaluationReport
+from tunesmith.types.report import EvaluationReport, Scale
 
 __all__ = ["Beats"]
 
@@ -52,6 +52,8 @@ class Beats(Value):
             return Verdict(rule=rule, outcome="inconclusive", reason=f"{gain.sentence()}; {ONE_ROW}")
         outcome = self._outcome(gain)
         advice = f"; {rows_advice(self._more(gain))}" if outcome == "inconclusive" else ""
+        if outcome == "fail":
+            advice = self._refuted(gain, scale)
         return Verdict(rule=rule, outcome=outcome, reason=gain.sentence() + advice)
 
     def _outcome(self, gain: Gain) -> Outcome:
@@ -59,11 +61,20 @@ class Beats(Value):
         certain = self.by > 0.0 or pair.p_value < 1.0 - pair.confidence
         if gain.low > self.by and certain:
             return "pass"
-        same_everywhere = pair.won == 0 and pair.lost == 0
-        return "fail" if gain.high < self.by or same_everywhere else "inconclusive"
+        return "fail" if gain.high < self.by or _same(gain) else "inconclusive"
+
+    def _refuted(self, gain: Gain, scale: Scale) -> str:
+        if _same(gain):
+            return "; every row was answered alike, so there is no gain"
+        return f", which rules out a gain of {points(self.by, scale)}" if self.by else ", which rules out a gain"
 
     def _more(self, gain: Gain) -> int | None:
         pair = gain.pair
         if self.by == 0.0 and pair.rows_for_decision is not None:
             return pair.rows_for_decision
         return gain.more_rows(self.by)
+
+
+def _same(gain: Gain) -> bool:
+    """Whether no row was answered better or worse."""
+    return gain.pair.won == 0 and gain.pair.lost == 0
