@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from tunesmith.jobs.folder import JobFolder, Outcome
+from tunesmith.jobs.models import checkpoint_name, model_name, tuned_model
 from tunesmith.jobs.tidying import Tidying
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
 from tunesmith.store.jobs import JobStore, Retry
+from tunesmith.store.releases import add_release
+from tunesmith.store.tuned import TunedModels
 from tunesmith.types.files import FileDetails
 from tunesmith.types.jobs import Job, JobRequest, JobStatus
+from tunesmith.types.release import Release
 
 NOW = 2_000_000_000
 WEEK = 7 * 24 * 3600
@@ -26,12 +30,12 @@ REQUEST = JobRequest(
 class Scene:
     """Jobs with everything that they have on the disk."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, database_url: str) -> None:
         self.home, self.now = home, [float(NOW)]
-        self.database = Database(f"sqlite:///{home / 'registry.db'}")
+        self.database = Database(database_url)
         self.store = JobStore(self.database, lambda: NOW)
         self.files = FileStore(self.database, home / "files")
-        self.tidying = Tidying(home, self.store, self.files, lambda: self.now[0])
+        self.tidying = Tidying(home, self.database, lambda: self.now[0])
 
     def job(self, status: JobStatus, **changes: Any) -> Job:
         made, _ = self.store.create(self.store.new_identity(), REQUEST, Retry(None, "digest"))
@@ -51,6 +55,20 @@ class Scene:
             (folder.path / name).write_text(name)
         folder.log.write_text("a warning")
 
+    def released(self, job: Job, step: int | None = None) -> Path:
+        """The adapter's folder of a release that the job made."""
+        parts = ("base", "adapter", "template", "dataset", "report", "decision")
+        unsaid = {f"{part}_digest": "" for part in parts}
+        run = f"{job.id}-0123456789ab" + (f"/step-{step}" if step else "")
+        release = Release(name=job.id, base="tiny", outcome="pass", run=run, created="2026", **unsaid)
+        name = checkpoint_name(job, step) if step else model_name(job)
+        with self.database.transaction() as session:
+            add_release(session, release)
+        TunedModels(self.database).add(tuned_model(job, name, release.identity(), NOW))
+        folder = self.home / "releases" / release.identity() / "adapter"
+        folder.mkdir(parents=True)
+        return folder
+
     def folder(self, job: Job) -> list[str]:
         return sorted(path.name for path in (self.home / "jobs" / job.id).glob("*"))
 
@@ -59,8 +77,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
+def scene(tmp_path: Path, database_url: str) -> Iterator[Scene]:
+    made = Scene(tmp_path, database_url)
     yield made
     made.database.close()
 
@@ -107,6 +125,25 @@ def test_a_result_file_that_its_job_did_not_get_is_deleted(scene: Scene) -> None
         JobFolder(scene.home, job.id).leave(Outcome(model="m", result_files=(result,)))
     scene.tidying.sweep()
     assert [file.id for file in scene.files.list("mine", limit=9).files] == [got]
+
+
+def test_a_deleted_model_takes_its_adapter_along_and_no_other(scene: Scene) -> None:
+    job, running = scene.job("succeeded"), scene.job("running")
+    whole, epoch = scene.released(job), scene.released(job, step=4)
+    early = scene.released(running, step=4)
+    models = TunedModels(scene.database)
+    scene.tidying.sweep()
+    assert whole.is_dir()
+    assert models.delete("mine", checkpoint_name(job, 4))
+    assert models.delete("mine", checkpoint_name(running, 4))
+    scene.tidying.sweep()
+    assert (whole.is_dir(), epoch.is_dir(), early.is_dir()) == (True, False, True)
+    assert "adapter" in scene.run(job)
+    assert models.delete("mine", model_name(job))
+    scene.tidying.sweep()
+    assert (whole.is_dir(), early.is_dir()) == (False, True)
+    assert scene.run(job) == ["report.html"]
+    assert "adapter" in scene.run(running)
 
 
 def test_a_folder_without_a_job_goes_when_nobody_can_be_making_it_any_more(scene: Scene) -> None:

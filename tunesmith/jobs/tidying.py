@@ -2,7 +2,7 @@
 
 Its folder goes, and with it its rows: copies of the files it was made with, and what was prepared of them. So do the
 states that its run could have gone on from, and the adapters of epochs, which are releases by now. The log of a trainer
-whose job failed stays for a week.
+whose job failed stays for a week. A model that is deleted takes its adapter along.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from pathlib import Path
 
 from tunesmith.errors import NotFound
 from tunesmith.jobs.folder import JobFolder
+from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
 from tunesmith.store.jobs import JobStore
+from tunesmith.store.tuned import TunedModels
 from tunesmith.types.jobs import Job
+from tunesmith.types.release import Release
 from tunesmith.types.tuned import JOB_PREFIX
 
 __all__ = ["Tidying"]
@@ -28,10 +31,12 @@ _STATES = ("checkpoints", "epochs")
 
 
 class Tidying:
-    """Tidies up after the jobs in `store`, whose folders are under `home`. `clock` gives Unix seconds."""
+    """Tidies up after the jobs in `database`, whose folders are under `home`. `clock` gives Unix seconds."""
 
-    def __init__(self, home: Path, store: JobStore, files: FileStore, clock: Callable[[], float] = time.time) -> None:
-        self._home, self._store, self._files, self._clock = home, store, files, clock
+    def __init__(self, home: Path, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._home, self._clock = home, clock
+        self._store, self._tuned = JobStore(database), TunedModels(database)
+        self._files = FileStore(database, home / "files")
 
     def sweep(self) -> None:
         """Remove what no job needs any more. Raises OSError for what cannot be removed; the next sweep tries again."""
@@ -42,6 +47,8 @@ class Tidying:
                 job = self._store.job(place.parent.name.rpartition("-")[0])
                 if job is not None and _is_settled(job):
                     shutil.rmtree(place)
+        for release in self._tuned.nameless():
+            self._remove_adapter(release)
 
     def _tidy_folder(self, place: Path) -> None:
         job = self._store.job(place.name)
@@ -59,6 +66,17 @@ class Tidying:
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
         if not any(place.iterdir()):
             place.rmdir()
+
+    def _remove_adapter(self, release: Release) -> None:
+        """Of the release and, where it is a whole run's and no epoch's, of that run."""
+        places = [self._home / "releases" / release.identity() / "adapter"]
+        if "/" not in release.run:
+            places.append(self._home / "runs" / release.run / "adapter")
+        there = [place for place in places if place.is_dir()]
+        job = self._store.job(release.name) if there else None
+        if job is not None and _is_settled(job):
+            for place in there:
+                shutil.rmtree(place)
 
     def _forget_results(self, job: Job, folder: JobFolder) -> None:
         """Delete the result files that a job which was cancelled at its very end did not get."""

@@ -24,7 +24,6 @@ from tunesmith.jobs.tidying import Tidying
 from tunesmith.jobs.turns import Turns
 from tunesmith.settings import Settings
 from tunesmith.store.database import Database
-from tunesmith.store.files import FileStore
 from tunesmith.store.jobs import JobStore
 from tunesmith.types.jobs import Job
 
@@ -77,8 +76,7 @@ class _Worker:
     def __init__(self, settings: Settings, database: Database, turns: Turns, slot: str, labels: frozenset[str]) -> None:
         self._settings, self._store, self._turns = settings, JobStore(database), turns
         self._name, self._labels = slot, labels
-        files = FileStore(database, settings.home / "files")
-        self._tidying = Tidying(settings.home, self._store, files)
+        self._tidying = Tidying(settings.home, database)
         self._looked_for_dead = self._tidied = float("-inf")
 
     def run(self, stop: threading.Event) -> None:

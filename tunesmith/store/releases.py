@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ForeignKeyConstraint, String, UniqueConstraint, func, select
+from sqlalchemy import ColumnElement, ForeignKeyConstraint, String, UniqueConstraint, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -21,6 +21,7 @@ __all__ = [
     "moves_of",
     "release_by_id",
     "releases_named",
+    "releases_without",
 ]
 
 
@@ -93,6 +94,13 @@ def all_releases(session: Session) -> tuple[Release, ...]:
     """Every release, by name and version."""
     rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.name, ReleaseRow.version))
     return tuple(_release(row) for row in rows)
+
+
+def releases_without(session: Session, wanted: ColumnElement[bool], prefix: str) -> tuple[Release, ...]:
+    """The releases whose name begins with `prefix`, but for those for which `wanted` holds, by name and version."""
+    named = ReleaseRow.name.startswith(prefix, autoescape=True)
+    rows = session.scalars(select(ReleaseRow).where(named, ~wanted).order_by(ReleaseRow.name, ReleaseRow.version))
+    return tuple(map(_release, rows))
 
 
 def releases_named(session: Session, name: str) -> tuple[Release, ...]:

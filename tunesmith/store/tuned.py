@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ColumnElement, String, delete, or_, select
+from sqlalchemy import BigInteger, ColumnElement, String, delete, exists, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.store.database import Database, Tables
 from tunesmith.store.permissions import PermissionRow
-from tunesmith.types.tuned import TunedModel
+from tunesmith.store.releases import ReleaseRow, releases_without
+from tunesmith.types.release import Release
+from tunesmith.types.tuned import JOB_PREFIX, TunedModel
 
 __all__ = ["TunedModels", "TunedRow", "add_tuned"]
 
 
 class TunedRow(Tables):
-    """A tuned model. `number` counts up. Of a deleted model the row is gone; its release stays, and nobody sees it."""
+    """A tuned model. `number` counts up. Of a deleted model the row is gone; its release stays without its adapter, and
+    nobody sees it.
+    """
 
     __tablename__ = "tuned_models"
 
@@ -56,6 +60,12 @@ class TunedModels:
         with self._database.transaction() as session:
             row = session.scalar(select(TunedRow).where(TunedRow.name == name, _usable(project)))
             return None if row is None else _value(row)
+
+    def nameless(self) -> tuple[Release, ...]:
+        """The releases of jobs that no model means: it was deleted, or its job was cancelled before anybody got it."""
+        meant = exists().where(TunedRow.release == ReleaseRow.id)
+        with self._database.transaction() as session:
+            return releases_without(session, meant, JOB_PREFIX)
 
     def delete(self, project: str, name: str) -> bool:
         """Forget the model of `project` with this name; False when there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import openai
@@ -79,6 +80,10 @@ def test_a_checkpoint_that_is_deleted_meanwhile(server: Running, client: openai.
     later = client.fine_tuning.jobs.checkpoints.list(job.id).data[0].fine_tuned_model_checkpoint
     assert adapter_of(server, later)[1]["parent"] == digest
     assert not any("failed" in text for text in event_texts(client, job.id))
+    end = time.monotonic() + 60
+    while digest in {adapter_digest(file.parent) for file in server.home.glob("releases/*/adapter/tunesmith.json")}:
+        assert time.monotonic() < end  # a deleted model takes its adapter along
+        time.sleep(0.2)
     with pytest.raises(openai.NotFoundError, match="does not exist"):
         client.fine_tuning.jobs.create(model=name, training_file=upload(client, chat_rows(8)))
 
