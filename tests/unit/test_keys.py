@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.responses import PlainTextResponse
 
 from tunesmith.errors import EngineError, NotFound
 from tunesmith.serve import keyring
+from tunesmith.serve.access import AccessCheck
+from tunesmith.serve.caller import Caller
 from tunesmith.serve.guard import Guard, require_guarded
+from tunesmith.serve.inside import client_of
 from tunesmith.serve.keyring import ENVIRONMENT_KEY, KeyRing
 from tunesmith.serve.scopes import scope_of
 from tunesmith.settings import Settings
@@ -125,6 +130,32 @@ def test_a_key_that_is_revoked_while_the_keys_are_read_opens_nothing(
         revoked.set()
         assert await asked_before == made.key
         assert await ring.find(made.secret) is None
+
+    asyncio.run(run())
+
+
+def test_what_the_server_asks_of_itself_needs_the_key_that_began_it(database: Database) -> None:
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("an answer")(scope, receive, send)
+
+    async def run() -> None:
+        with database.transaction() as session:
+            old, other = (store.add_key(session, Grant(), int(time.time())).key.id for _ in range(2))
+            store.rotate_key(session, old, 0, int(time.time()))
+        ring = KeyRing(database)
+
+        async def ask(key: str | None) -> httpx.Response:
+            async with client_of(AccessCheck(answered, ring), Caller(project="default", key=key)) as client:
+                return await client.get("models")
+
+        for key in (old, other, ENVIRONMENT_KEY, None):
+            assert (await ask(key)).text == "an answer", key
+        with database.transaction() as session:
+            store.revoke_key(session, other, int(time.time()))
+        ring.forget()
+        refused = await ask(other)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert (await ask("key_unknown")).status_code == 401
 
     asyncio.run(run())
 
