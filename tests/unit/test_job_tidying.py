@@ -127,6 +127,13 @@ def test_a_result_file_that_its_job_did_not_get_is_deleted(scene: Scene) -> None
     assert [file.id for file in scene.files.list("mine", limit=9).files] == [got]
 
 
+def test_an_outcome_that_cannot_be_read_keeps_nothing_from_going(scene: Scene) -> None:
+    jobs = [scene.job("succeeded") for _ in range(2)]
+    (scene.home / "jobs" / jobs[0].id / "outcome.json").write_text('{"of": "another version"}')
+    scene.tidying.sweep()
+    assert [scene.folder(job) for job in jobs] == [[], []]
+
+
 def test_a_deleted_model_takes_its_adapter_along_and_no_other(scene: Scene) -> None:
     job, running = scene.job("succeeded"), scene.job("running")
     whole, epoch = scene.released(job), scene.released(job, step=4)

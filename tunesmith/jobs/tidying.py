@@ -8,6 +8,7 @@ whose job failed stays for a week. A model that is deleted takes its adapter alo
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from tunesmith.types.release import Release
 from tunesmith.types.tuned import JOB_PREFIX
 
 __all__ = ["Tidying"]
+
+_log = logging.getLogger(__name__)
 
 _LOG_SECONDS = 7 * 24 * 3600
 _CREATING_SECONDS = 3600
@@ -80,7 +83,11 @@ class Tidying:
 
     def _forget_results(self, job: Job, folder: JobFolder) -> None:
         """Delete the result files that a job which was cancelled at its very end did not get."""
-        outcome = folder.outcome()
+        try:
+            outcome = folder.outcome()
+        except ValueError:  # of another version, or damaged: nobody can say what it named
+            _log.warning("the outcome of %s cannot be read and is removed", job.id)
+            return
         for identity in set(outcome.result_files if outcome else ()) - set(job.result_files):
             with contextlib.suppress(NotFound):
                 self._files.delete(job.project, identity)
