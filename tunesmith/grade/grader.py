@@ -105,7 +105,7 @@ class Grader(Value):
 
 def load_grader(spec: Mapping[str, Any]) -> Grader:
     """The grader that `spec` describes: `{type: NAME, name: free label, options}` as OpenAI writes it, or
-    `{name: NAME, options}` as a recipe does.
+    `{name: NAME, options}` as a recipe does. OpenAI's `image_tag` of Python code names an image of theirs: left out.
 
     Raises RecipeError with all problems, NotFound for an unknown grader, with the nearest match.
     """
@@ -117,7 +117,8 @@ def load_grader(spec: Mapping[str, Any]) -> Grader:
         )
     try:
         plugin = plugins.load(FOLDER, kind)
-        grader = plugin.model_validate({field: value for field, value in spec.items() if field not in ("type", "name")})
+        apart = ("type", "name", "image_tag") if spec.get("type") == "python" else ("type", "name")
+        grader = plugin.model_validate({field: value for field, value in spec.items() if field not in apart})
     except ValidationError as error:
         problems = [
             Problem(detail["msg"].removeprefix("Value error, "), field=".".join(map(str, detail["loc"])) or None)

@@ -110,7 +110,8 @@ def format_of(method: MethodName, file: Path) -> str:
 
 def grader_of(grader: dict[str, Any]) -> dict[str, Any]:
     """A grader of OpenAI's API as a recipe names it: its type is the plugin, its own name only a label."""
-    return {**{key: value for key, value in grader.items() if key != "type"}, "name": grader.get("type")}
+    apart = ("type", "image_tag") if grader.get("type") == "python" else ("type",)
+    return {**{key: value for key, value in grader.items() if key not in apart}, "name": grader.get("type")}
 
 
 def _objective(method: Method, resolved: Resolved) -> dict[str, Any]:

@@ -110,10 +110,6 @@ class PythonGrader(_Named):
     source: str
     image_tag: str | None = None
 
-    def spec(self) -> dict[str, Any]:
-        """Without the image."""
-        return {name: value for name, value in super().spec().items() if name != "image_tag"}
-
 
 class _Judging(_Named):
     """What graders by a model share."""

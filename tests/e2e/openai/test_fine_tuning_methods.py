@@ -66,6 +66,21 @@ def test_a_grader_also_measures_the_validation_file(client: openai.OpenAI) -> No
     assert all(round(6 * value, 6) == round(6 * value) for value in measured.values())
 
 
+def test_code_with_an_image_tag_gives_the_rewards_alone_and_in_a_formula(client: openai.OpenAI) -> None:
+    """What graders.validate takes, a job takes too, and trains with."""
+    source = "def grade(sample, item):\n    return float(sum(ord(c) % 2 for c in sample['output_text']))\n"
+    code = {"type": "python", "name": "odd", "source": source, "image_tag": "2025-05-08"}
+    formula = {"type": "multi", "name": "all", "graders": {"odd": code, "long": GRADER}, "calculate_output": "odd+long"}
+    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "a"} for i in range(4)]
+    numbers = {"n_epochs": 1, "batch_size": 2, "compute_multiplier": 0.25}
+    for grader in (code, formula):
+        client.fine_tuning.alpha.graders.validate(grader=grader)
+        method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": numbers}}
+        asked = client.fine_tuning.jobs.create(model="base", training_file=upload(client, rows), method=method)
+        assert asked.method.reinforcement.grader.to_dict() == grader
+        wait_for(client, asked.id, "succeeded")
+
+
 def test_a_grader_that_tells_no_answers_apart_is_named(client: openai.OpenAI) -> None:
     rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "never said"} for i in range(4)]
     numbers = {"n_epochs": 1, "batch_size": 2, "compute_multiplier": 0.25}
