@@ -61,6 +61,7 @@ def test_an_item_to_read_on_after_that_is_none_of_the_list_is_refused_alike(
 
 CHAT = ("/chat/completions", {"model": "base", "messages": [{"role": "user", "content": "x"}]})
 JOB = ("/fine_tuning/jobs", {"model": "base", "training_file": "file-x"})
+COMPLETION = ("/completions", {"model": "base", "prompt": "x"})
 EMBEDDING = ("/embeddings", {"model": "base"})
 RESPONSE = ("/responses", {"model": "base", "input": "x"})
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]
@@ -88,6 +89,11 @@ IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url":
             "less than or equal to 2",
         ),
         (JOB, {"integrations": [{"type": "wandb"}]}, "integrations[0].wandb", "Missing required"),
+        (JOB, {"method": {"type": "supervised", "dpo": {}}}, "method.dpo", "no effect on the type 'supervised'"),
+        (JOB, {"method": {"type": "dpo"}, "hyperparameters": {"n_epochs": 1}}, "hyperparameters", "use method"),
+        (COMPLETION, {"n": 2, "best_of": 1}, "best_of", "must not be less than n"),
+        (COMPLETION, {"best_of": 2, "stream": True}, "stream", "cannot be streamed"),
+        (COMPLETION, {"stream_options": {"include_usage": True}}, "stream_options", "when stream is true"),
         (EMBEDDING, {"input": ["a"] * 2049}, "input", "at most 2048 items"),
         (EMBEDDING, {"input": [""]}, "input[0]", "at least 1 character"),
         (RESPONSE, {"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name", "Missing required"),

@@ -46,7 +46,7 @@ def file(client: openai.OpenAI) -> str:
         ({"hyperparameters": {"n_epochs": 51}}, 400, "hyperparameters.n_epochs", "n_epochs"),
         ({"hyperparameters": {"n_epoch": 1}}, 400, "hyperparameters.n_epoch", "Unrecognized"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0}}}}, 400, None, "beta"),
-        ({"method": {"type": "dpo", "supervised": {}}}, 400, "method", "supervised has no effect"),
+        ({"method": {"type": "dpo", "supervised": {}}}, 400, "method.supervised", "supervised has no effect"),
         ({"method": {"type": "reinforcement"}}, 400, "method", "needs a grader"),
         ({"integrations": [{"type": "other", "wandb": {"project": "p"}}]}, 400, "integrations[0].type", "wandb"),
         ({"colour": "red"}, 400, "colour", "Unrecognized"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from tunesmith.serve.answering.ask import Ask, Fields
 from tunesmith.serve.api.chat_completions.objects import Usage
@@ -57,15 +57,26 @@ class CompletionRequest(Body):
             raise ValueError("this model server does not support suffix")
         return value
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> CompletionRequest:
-        if self.best_of is not None and self.best_of < (self.n or 1):
+    @field_validator("best_of")
+    @classmethod
+    def _is_enough(cls, value: int | None, info: Any) -> int | None:
+        if value is not None and value < (info.data.get("n") or 1):
             raise ValueError("best_of must not be less than n")
-        if self.stream and (self.best_of or 1) > (self.n or 1):
+        return value
+
+    @field_validator("stream")
+    @classmethod
+    def _can_stream(cls, value: bool | None, info: Any) -> bool | None:
+        if value and (info.data.get("best_of") or 1) > (info.data.get("n") or 1):
             raise ValueError("best_of cannot be streamed: which answers are best is known at the end")
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is only allowed when stream is true")
-        return self
+        return value
+
+    @field_validator("stream_options")
+    @classmethod
+    def _needs_stream(cls, value: StreamOptions | None, info: Any) -> StreamOptions | None:
+        if value is not None and not info.data.get("stream"):
+            raise ValueError("it is only allowed when stream is true")
+        return value
 
     @property
     def prompts(self) -> list[str | list[int]]:

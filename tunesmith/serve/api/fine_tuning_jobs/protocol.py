@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
@@ -86,11 +86,16 @@ class MethodBody(Value):
     dpo: DpoBody | None = None
     reinforcement: ReinforcementBody | None = None
 
+    @field_validator("supervised", "dpo", "reinforcement")
+    @classmethod
+    def _fits_its_type(cls, value: Any, info: Any) -> Any:
+        chosen = info.data.get("type", info.field_name)  # a type that is wrong itself is told of alone
+        if value is not None and chosen != info.field_name:
+            raise ValueError(f"{info.field_name} has no effect on the type {chosen!r}; remove it")
+        return value
+
     @model_validator(mode="after")
-    def _fits_its_type(self) -> MethodBody:
-        for name in ("supervised", "dpo", "reinforcement"):
-            if name != self.type and getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect on the type {self.type!r}; remove it")
+    def _has_a_grader(self) -> MethodBody:
         if self.type == "reinforcement" and self.reinforcement is None:
             raise ValueError("reinforcement needs a grader: {'reinforcement': {'grader': {...}}}")
         return self
@@ -127,11 +132,12 @@ class CreateJob(Body):
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
     labels: Annotated[tuple[Label, ...], Field(max_length=8)] | None = None
 
-    @model_validator(mode="after")
-    def _one_place_for_numbers(self) -> CreateJob:
-        if self.method is not None and self.hyperparameters is not None:
+    @field_validator("hyperparameters")
+    @classmethod
+    def _one_place_for_numbers(cls, value: Supervised | None, info: Any) -> Supervised | None:
+        if value is not None and info.data.get("method") is not None:
             raise ValueError("hyperparameters and method both say how to train; use method")
-        return self
+        return value
 
 
 class JobObject(Value):
