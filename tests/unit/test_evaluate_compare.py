@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 from scipy import stats
 
 from tunesmith.errors import EvaluationError
 from tunesmith.evaluate.compare import compare, compare_all
 from tunesmith.evaluate.paired_shares import tango_interval
 from tunesmith.evaluate.scoring import score
+from tunesmith.evaluate.statistics import wilson_interval
 from tunesmith.types.report import Comparison, Contestant, Prediction
 
 LABELS = ("a", "b", "c")
@@ -37,6 +39,46 @@ def pair(metric: str, ours: str, theirs: str, references: str) -> Comparison:
     found = compare(metric, contestant("m", ours, references), contestant("b", theirs, references), LABELS, 0.95)
     assert found is not None
     return found
+
+
+def kept(name: str, *answers: str) -> Contestant:
+    """Answers that are to be lower case and one word: a share of the two each."""
+    wanted: dict[str, JsonValue] = {"constraints": [{"name": "lowercase"}, {"name": "words", "exactly": 1}]}
+    rows = tuple(
+        Prediction(
+            example_id=str(n), reference="", answer=answer, label=None, tokens=1, seconds=0.1, first_token_seconds=0.1,
+            finish_reason="stop", expect=wanted,
+        )
+        for n, answer in enumerate(answers)
+    )  # fmt: skip
+    return Contestant(
+        name=name, model=name, adapter_digest=None, system_prompt=False, tokens_per_answer=1,
+        latency_median_seconds=0.1, predictions=rows, scores={"constraints": score("constraints", rows, (), 0.95)},
+    )  # fmt: skip
+
+
+def test_one_better_row_of_six_rules_no_loss_out() -> None:
+    """Tango's interval of half a flip won in 6, and of a whole one; the bootstrap's ends at 0."""
+    old = kept("old", *["A B"] * 4, "a", "a")
+    for better, flips in (("a b", 0.5), ("a", 1.0)):
+        found = compare("constraints", kept("new", better, *["A B"] * 3, "a", "a"), old, (), 0.95)
+        assert found is not None
+        ends = tango_interval(flips, 0.0, 6, 0.95)
+        assert (found.difference, found.low) == (pytest.approx(flips / 6), pytest.approx(ends.low))
+        assert found.low < -0.25 < 0.0 < ends.high <= found.high
+        assert found.interval.endswith("as few rows differ")
+
+
+def test_a_nearly_perfect_answer_makes_the_others_no_surer() -> None:
+    """Wilson at 5.5 of 6 begins at 0.53, at 6 of 6 at 0.61; the bootstrap began at 0.75."""
+    perfect, nearly = (kept("m", *["a"] * 5, last).scores["constraints"] for last in ("a", "a b"))
+    assert (nearly.value, nearly.interval) == (pytest.approx(11 / 12), "Wilson and BCa bootstrap, as few rows differ")
+    low, _ = wilson_interval(5.5, 6, 0.95)
+    assert nearly.low == pytest.approx(low)
+    assert perfect.low is not None
+    assert nearly.low is not None
+    assert nearly.low < perfect.low
+    assert kept("m", *["a", "a b"] * 12).scores["constraints"].interval == "BCa bootstrap"
 
 
 def test_flips_and_exact_test_by_hand() -> None:

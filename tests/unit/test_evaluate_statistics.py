@@ -23,6 +23,12 @@ def sample() -> Floats:
     return np.random.default_rng(5).exponential(size=50)
 
 
+def test_rows_differ_from_the_commonest() -> None:
+    assert not statistics.many_differ(np.array([1.0] * 30 + [0.5] * 9))
+    assert statistics.many_differ(np.array([1.0] * 30 + [0.5] * 10))
+    assert not statistics.many_differ(np.array([np.nan] * 9 + [1.0] * 30))
+
+
 def test_jackknife_standard_error_of_a_mean_is_the_usual_one(sample: Floats) -> None:
     found = statistics.standard_error(statistics.jackknife(as_terms(sample), mean))
     assert found == pytest.approx(stats.sem(sample))

@@ -16,7 +16,7 @@ from tunesmith.errors import EvaluationError
 from tunesmith.evaluate import power, ranked, statistics
 from tunesmith.evaluate.clusters import Clusters, clusters_of, summed
 from tunesmith.evaluate.metric import Floats, Metric, Ranked, load_metric, overall, ratio, terms_of
-from tunesmith.evaluate.paired_shares import tango_interval
+from tunesmith.evaluate.paired_shares import few_differ, tango_interval
 from tunesmith.types.fields import MetricSpec
 from tunesmith.types.report import Comparison, Contestant
 
@@ -29,6 +29,7 @@ BOOTSTRAP = "paired BCa bootstrap"
 QUANTILES = "paired bootstrap quantiles"
 TANGO = "Tango's score interval"
 ALL_ALIKE = "Tango's score interval, as rows are all alike"
+OF_FEW = "paired BCa bootstrap and Tango's score interval, as few rows differ"
 OF_EFFECTIVE_ROWS = "Tango's score interval over effective rows"
 
 
@@ -93,10 +94,11 @@ def compare(
     """`model` minus `baseline` in metric `name` over the rows that both have scored; None when there are none,
     or no value of them.
 
-    The interval is Tango's for proportions, else the paired BCa bootstrap's (rows drawn whole, seed 0); a share whose
-    rows are all alike has no bootstrap, and Tango's too. The test is McNemar's exact one for proportions, else the
-    paired permutation test; where rows share groups it is always the latter, over groups. A row
-    is won when the model's own value on it is better. The metric is its own family: `p_adjusted` is the p.
+    The interval is Tango's for proportions, else the paired BCa bootstrap's (rows drawn whole, seed 0). A share whose
+    rows are all alike has no bootstrap, and Tango's too; where fewer than ten rows differ the interval covers both. The
+    test is McNemar's exact one for proportions, else the paired permutation test; where rows share groups it is always
+    the latter, over groups. A row is won when the model's own value on it is better. The metric is its own family:
+    `p_adjusted` is the p.
 
     Raises:
         EvaluationError: the two did not answer the same rows in the same order.
@@ -253,6 +255,10 @@ def _spread_of(pair: _Pair, observed: float, gap_of: Callable[[Floats, Floats], 
         return _Spread(error or 0.0, tango_interval(up, down, effective, confidence), method)
     if metric.scale == "number" or not statistics.all_alike(error, len(units)):
         replicates = statistics.bootstrap(units, gap)
-        return _Spread(error or 0.0, statistics.bca_interval(observed, replicates, left_out, confidence), BOOTSTRAP)
+        drawn = statistics.bca_interval(observed, replicates, left_out, confidence)
+        gaps = np.nan_to_num(metric.value(units[:, :width]) - metric.value(units[:, width:]))
+        if metric.scale == "number" or np.count_nonzero(gaps) >= statistics.FEW_DIFFER:
+            return _Spread(error or 0.0, drawn, BOOTSTRAP)
+        return _Spread(error or 0.0, few_differ(drawn, observed, gaps, confidence), OF_FEW)
     up, down = max(observed, 0.0) * len(units), max(-observed, 0.0) * len(units)
     return _Spread(0.0, tango_interval(up, down, len(units), confidence), ALL_ALIKE)

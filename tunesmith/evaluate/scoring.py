@@ -20,6 +20,7 @@ __all__ = ["WILSON", "class_scores", "confusions", "score"]
 
 WILSON = "Wilson"
 ALL_ALIKE = "Wilson, as rows are all alike"
+FEW_DIFFER = "Wilson and BCa bootstrap, as few rows differ"
 CLUSTERED_WILSON = "Wilson over effective rows"
 BCA = "BCa bootstrap"
 PERCENTILE = "bootstrap quantiles"
@@ -39,8 +40,9 @@ def score(
     """The metric that `metric_spec` names over all rows it can score; rows without an answer are unscored.
 
     The standard error is the jackknife's; the interval is Wilson's for proportions, else the BCa bootstrap's, which has
-    no width where rows are all alike: a share has Wilson's there, and a plain number of one row has none. Rows that
-    share a group count as one cluster in both. Metrics of ranks (percentiles) have both from the bootstrap.
+    no width where rows are all alike: a share has Wilson's there, and both where fewer than ten rows differ from the
+    others; a plain number of one row has none. Rows that share a group count as one cluster in both. Metrics of ranks
+    (percentiles) have both from the bootstrap.
     """
     spec = MetricSpec(name=metric_spec) if isinstance(metric_spec, str) else metric_spec
     metric = load_metric(spec)
@@ -95,8 +97,12 @@ def _measured(metric: Metric, terms: Floats, clusters: Clusters | None, value: f
         return _Measured(error, statistics.wilson_interval(value * len(units), len(units), confidence), ALL_ALIKE)
     if len(units) < 2:
         return _Measured(error, statistics.Interval(value, value), BCA)
-    replicates = statistics.bootstrap(units, metric.value)
-    return _Measured(error, statistics.bca_interval(value, replicates, left_out, confidence), BCA)
+    drawn = statistics.bca_interval(value, statistics.bootstrap(units, metric.value), left_out, confidence)
+    if metric.scale == "number" or statistics.many_differ(metric.value(units)):
+        return _Measured(error, drawn, BCA)
+    wilson = statistics.wilson_interval(value * len(units), len(units), confidence)
+    both = statistics.Interval(min(drawn.low, wilson.low), max(drawn.high, wilson.high))
+    return _Measured(error, both, FEW_DIFFER)
 
 
 def class_scores(predictions: Sequence[Prediction], labels: Sequence[str]) -> tuple[ClassScore, ...]:
