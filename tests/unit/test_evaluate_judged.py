@@ -17,6 +17,7 @@ from tunesmith.evaluate.metric import Answered, Graded, grade_key, load_metric
 from tunesmith.evaluate.pairwise import Verdicts, win_rate, win_rates
 from tunesmith.evaluate.running import RunOptions, run_suite
 from tunesmith.evaluate.scoring import score
+from tunesmith.evaluate.statistics import wilson_interval
 from tunesmith.evaluate.subject import Asked, Reply
 from tunesmith.evaluate.suite import judged_by, load_suite
 from tunesmith.grade.judge import HttpJudge, JudgeFailed, Judgement
@@ -146,6 +147,16 @@ def test_no_pairs_are_no_rate_and_all_wins_keep_a_width() -> None:
     all_won = win_rate([Verdicts("A", "A")] * 20, "new", "old", "referee")
     assert (all_won.value, all_won.high) == (1.0, 1.0)
     assert all_won.low == pytest.approx(0.8389, abs=1e-4)  # Wilson at 20 of 20
+
+
+def test_one_won_pair_among_ties_does_not_prove_a_win_rate() -> None:
+    """Of five ties and one win the bootstrap's interval begins at 1/2; Wilson's at 3.5 of 6 at 0.25."""
+    found = win_rate([Verdicts("tie", "tie")] * 5 + [Verdicts("A", "A")], "new", "old", "referee")
+    assert found.value == pytest.approx(3.5 / 6)
+    assert found.low == pytest.approx(wilson_interval(3.5, 6, 0.95).low)
+    many = win_rate([Verdicts("tie", "tie")] * 40 + [Verdicts("A", "A")] * 20, "new", "old", "referee")
+    assert many.low is not None
+    assert many.low > 0.58, "the bootstrap alone"
 
 
 def compared(judge: Judging, rubric: str = "helpfulness", baseline: str = "old") -> Any:

@@ -125,7 +125,8 @@ async def judged_pairs(
 def win_rate(pairs: Sequence[Verdicts], model: str, baseline: str, judge: str, confidence: float = 0.95) -> WinRate:
     """(wins + ties / 2) / n over the pairs with two verdicts, with the BCa bootstrap's interval.
 
-    Pairs of one group are drawn together. Where all are alike the bootstrap has no width, and the interval is Wilson's.
+    Pairs of one group are drawn together. Where all are alike the bootstrap has no width, and the interval is Wilson's;
+    where fewer than ten differ from the others it covers both.
 
     By hand: verdicts (A, A), (A, B), (B, B), (tie, tie), (A, tie): 1 win, 3 ties, 1 loss: 2.5 / 5; agreement 3/5.
     """
@@ -144,10 +145,11 @@ def win_rate(pairs: Sequence[Verdicts], model: str, baseline: str, judge: str, c
     units = summed(terms, clusters_of([pair.group for pair in known]))
     left_out = statistics.jackknife(units, mean) if len(units) > 1 else np.empty(0)
     error = statistics.standard_error(left_out)
-    if statistics.all_alike(error, len(units)):  # the bootstrap has no spread, Wilson's interval has
-        interval = statistics.wilson_interval(rate * len(units), len(units), confidence)
-    else:
+    wilson = interval = statistics.wilson_interval(rate * len(units), len(units), confidence)
+    if not statistics.all_alike(error, len(units)):  # else the bootstrap has no spread
         interval = statistics.bca_interval(rate, statistics.bootstrap(units, mean), left_out, confidence)
+        if not statistics.many_differ(mean(units)):
+            interval = statistics.Interval(min(interval.low, wilson.low), max(interval.high, wilson.high))
     return empty.model_copy(
         update={
             "n": n,

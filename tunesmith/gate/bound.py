@@ -103,7 +103,8 @@ class _Bound(Value):
         said = self.says.format(metric=self.metric, model=self.model, value=shown(value, score.scale))
         unscored = f", {score.unscored} unscored" if score.unscored else ""
         ends = f"{shown(score.low or 0.0, score.scale)} to {shown(score.high or 0.0, score.scale)}"
-        return f"{said} on {score.n} rows{unscored} ({score.confidence:.0%} interval {ends})"
+        rows = "1 row" if score.n == 1 else f"{score.n} rows"
+        return f"{said} on {rows}{unscored} ({score.confidence:.0%} interval {ends})"
 
     def _more(self, score: Score) -> int | None:
         rows_needed = more_rows_of_share if score.interval.startswith("Wilson") else more_rows
