@@ -84,6 +84,20 @@ def test_figures_that_must_stay_low(rule: str, metric: str, options: dict[str, f
         assert judged(report(measured), name=rule, **options)[0] == outcome
 
 
+def test_few_rows_do_not_bound_the_slowest_answers() -> None:
+    """0.95^72 = 0.0249 is below 2.5%, 0.95^71 = 0.0262 is not."""
+    fast = score("latency", 0.5, (0.4, 0.9), better="lower", scale="number")
+    for rows, outcome in ((71, "inconclusive"), (72, "pass")):
+        found = report(fast.model_copy(update={"n": rows}))
+        assert judged(found, name="latency_p95", at_most=1.0)[0] == outcome
+    grouped = report(fast.model_copy(update={"clusters": 12}))
+    outcome, reason = judged(grouped, name="latency_p95", at_most=1.0)
+    assert outcome == "inconclusive"
+    assert reason.endswith("all of so few may be of the faster 95%; about 60 more rows would settle it")
+    slow = report(fast.model_copy(update={"n": 5, "low": 1.1, "high": 1.5, "value": 1.2}))
+    assert judged(slow, name="latency_p95", at_most=1.0)[0] == "fail"
+
+
 def test_the_sentence_of_a_bound_by_hand() -> None:
     measured = score("repair_rate", 0.01, (0.002, 0.036), better="lower", unscored=4)
     outcome, reason = judged(report(measured), name="repair_rate")
