@@ -13,6 +13,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from tunesmith.errors import MissingDependency, ModelError
+from tunesmith.evaluate.answer_store import AnswerStore
+from tunesmith.evaluate.grading import graded
 from tunesmith.evaluate.metric import Answered, Graded, grade_key, load_metric
 from tunesmith.evaluate.scoring import score
 from tunesmith.evaluate.token_matching import greedy_matching, pooled_cosine
@@ -82,6 +84,23 @@ def test_a_metric_grades_with_the_encoder(name: str, folder: Path) -> None:
     key = grade_key(metric)
     graded = [each.model_copy(update={"grades": {key: grade}}) for each, grade in zip(rows, grades, strict=True)]
     assert score(spec, graded, (), 0.95).value == pytest.approx(np.mean([float(each or 0) for each in grades]))
+
+
+def test_other_weights_in_the_same_folder_grade_anew(tmp_path: Path) -> None:
+    encoder, answers = make_tiny_model(tmp_path / "encoder"), AnswerStore(tmp_path / "answers")
+    spec = MetricSpec.model_validate({"name": "embedding_similarity", "model": str(encoder)})
+
+    def value() -> float | None:
+        open_encoder.cache_clear()  # another process
+        rows = asyncio.run(graded([spec], [ITEM], [row("a cat", "the dog")], None, answers))
+        return score(spec, rows, (), 0.95).value
+
+    first = value()
+    kept = sorted(file.read_text() for file in (tmp_path / "answers").iterdir())
+    assert value() == first
+    assert sorted(file.read_text() for file in (tmp_path / "answers").iterdir()) == kept
+    make_tiny_model(encoder, seed=1)
+    assert value() != first
 
 
 def test_bertscore_has_parts(folder: Path, tmp_path: Path) -> None:

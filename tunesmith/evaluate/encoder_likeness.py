@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tunesmith.evaluate.metric import Answered, Floats, graded_terms, ratio
@@ -12,6 +13,7 @@ from tunesmith.evaluate.reference_texts import accepted
 from tunesmith.grade.judge import Judge
 from tunesmith.settings import Settings
 from tunesmith.types.base import Value
+from tunesmith.types.recipe import ModelSpec
 from tunesmith.types.report import Better, Prediction, Scale
 
 if TYPE_CHECKING:
@@ -32,6 +34,17 @@ class EncoderLikeness(Value):
     @abstractmethod
     def likeness(self, said: Encoded, expected: Encoded) -> float | None:
         """Of two texts, below 0 for opposites; None when one of them has no tokens."""
+
+    def weights_digest(self) -> str:
+        """The digest of an encoder in a folder, where other weights may lie tomorrow; '' for one that a name fixes.
+
+        Raises ModelError when the folder holds no model.
+        """
+        if not Path(self.model).expanduser().is_dir():
+            return ""
+        from tunesmith.models.weights import resolve_base  # imports torch
+
+        return resolve_base(ModelSpec(base=self.model), Settings().home).digest
 
     async def grade(self, answered: Sequence[Answered], judge: Judge | None) -> list[float | None]:
         """One likeness per answer, None for rows that expect no text.

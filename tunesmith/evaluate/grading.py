@@ -27,8 +27,8 @@ async def graded(
 ) -> tuple[Prediction, ...]:
     """The predictions with the grades of every metric that grades; rows without an answer have none.
 
-    Grades are kept in `answers` by the metric's options and the answer's content; an answer that could not be graded
-    is tried again next time. Raises EvaluationError when a metric cannot work at all.
+    Grades are kept in `answers` by the metric's options, the weights that it grades with and the answer's content; an
+    answer that could not be graded is tried again next time. Raises EvaluationError when a metric cannot work at all.
     """
     rows = list(predictions)
     for spec in metrics:
@@ -36,7 +36,7 @@ async def graded(
         if not isinstance(metric, Graded):
             continue
         key = grade_key(metric)
-        with _kept(key, answers) as kept:
+        with _kept(metric, answers) as kept:
             places = [place for place, row in enumerate(rows) if not row.error]
             for start in range(0, len(places), _AT_A_TIME):
                 some = places[start : start + _AT_A_TIME]
@@ -46,8 +46,12 @@ async def graded(
     return tuple(rows)
 
 
-def _kept(key: str, answers: AnswerStore | None) -> AbstractContextManager[Kept | None]:
-    return nullcontext(None) if answers is None else answers.of({"metric": key})
+def _kept(metric: Graded, answers: AnswerStore | None) -> AbstractContextManager[Kept | None]:
+    """The grades by the metric's options, and by the weights that it grades with where it has a `weights_digest`."""
+    if answers is None:
+        return nullcontext(None)
+    weights = getattr(metric, "weights_digest", lambda: "")()
+    return answers.of({"metric": grade_key(metric), **({"weights": weights} if weights else {})})
 
 
 async def _grades(
