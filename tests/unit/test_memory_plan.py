@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from tests.invariant.test_preference_runs import run
 from tunesmith.train import memory, reference
 from tunesmith.train.fit import Probe
-from tunesmith.train.memory import Footprint, PeakWatch, plan_memory
+from tunesmith.train.memory import Footprint, GiveBack, PeakWatch, plan_memory
 
 
 def by_line(pieces: int) -> int:
@@ -103,3 +104,29 @@ def test_a_watch_remembers_the_highest_use_over_restarts() -> None:
     noise = 2 << 20  # the kernel counts pages in batches
     assert watch.restart() <= high - (32 << 20) + noise
     assert watch.highest >= high - noise
+
+
+def test_freed_memory_between_kept_memory_is_given_back() -> None:
+    blocks = [torch.zeros(16_000) for _ in range(3000)]  # 64 kB each: from the C library's heap
+    kept = blocks[-1]
+    del blocks
+    before = psutil.Process().memory_info().rss
+    GiveBack()()
+    assert psutil.Process().memory_info().rss < before - (100 << 20)
+    assert not kept.any()
+
+
+def test_giving_back_takes_at_most_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, given = [0.0], []
+
+    def trim() -> None:
+        now[0] += 0.1
+        given.append(now[0])
+
+    monkeypatch.setattr(memory, "_trim", trim)
+    give_back = GiveBack(share=0.02, clock=lambda: now[0])
+    for _ in range(100):
+        give_back()
+        now[0] += 1.0
+    assert given[0] == 0.1
+    assert 15 <= len(given) <= 20  # 0.1 of every 5.1 seconds, seen once a second

@@ -23,7 +23,7 @@ from tunesmith.train.epochs import EpochAdapters
 from tunesmith.train.forward import score
 from tunesmith.train.interruption import Interruption
 from tunesmith.train.loop_options import LoopOptions
-from tunesmith.train.memory import memory_of
+from tunesmith.train.memory import GiveBack, memory_of
 from tunesmith.train.objective import Group, Objective, Scored, rows_of
 from tunesmith.train.offenders import not_finite, offenders
 from tunesmith.train.optimizer import clip_gradients, optimizer_tensors, set_rate
@@ -63,6 +63,7 @@ class Training:
     rollouts: Rollouts | None = None
     interruption: Interruption = field(default_factory=Interruption)
     team: Team = field(default_factory=Alone)
+    give_back: GiveBack = field(default_factory=GiveBack)
     epochs: EpochAdapters | None = None
 
     @property
@@ -178,6 +179,7 @@ def _counted_step(training: Training, state: CheckpointState) -> tuple[Checkpoin
     """The state after one more step, and the step's metrics, which are logged."""
     began, worked = time.perf_counter(), time.process_time()
     values, effective, computed = _step(training, state.step)
+    training.give_back()
     seconds = time.perf_counter() - began
     done = {
         "step": state.step + 1,

@@ -15,6 +15,7 @@ import ctypes
 import gc
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from tunesmith.types.base import Value
 __all__ = [
     "CudaMemory",
     "Footprint",
+    "GiveBack",
     "HostMemory",
     "Memory",
     "MemoryPlan",
@@ -213,6 +215,30 @@ def reset_peak() -> bool:
 def release_unused() -> None:
     """Give memory that was freed but is still held by the C library back to the system."""
     gc.collect()
+    _trim()
+
+
+class GiveBack:
+    """Called between steps, gives memory that was freed back to the system, for at most a fiftieth of the time.
+
+    Steps of ever other sizes leave gaps in the C library's heap that no later step fills: in bfloat16, 120 steps of a
+    few layers grew a process by half a gigabyte, which nothing used.
+    """
+
+    def __init__(self, share: float = 0.02, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._share, self._clock = share, clock
+        self._due = clock()
+
+    def __call__(self) -> None:
+        """Give back, when it is time again."""
+        began = self._clock()
+        if began >= self._due:
+            _trim()
+            ended = self._clock()
+            self._due = ended + (ended - began) / self._share
+
+
+def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
