@@ -98,7 +98,8 @@ def test_dpo_and_reinforcement_take_their_own_options(tmp_path: Path) -> None:
     assert (recipe.train.objective.name, recipe.train.objective.options) == ("dpo", {"beta": 0.2})
     graded = job_of(method=Method(type="reinforcement", grader=GRADER, compute_multiplier=0.5))
     recipe = recipe_of(graded, resolve(graded.request.method, 10), folder_with(tmp_path / "2", graded, [{}]))
-    assert (recipe.train.objective.name, recipe.train.objective.options) == ("grpo", {"completions": 4})
+    options = {"completions": 4, "validation_samples": 1}
+    assert (recipe.train.objective.name, recipe.train.objective.options) == ("grpo", options)
     assert recipe.train.grader is not None
     assert recipe.train.grader.name == "string_check"
     assert recipe.train.grader.options == {key: GRADER[key] for key in ("input", "reference", "operation")}
