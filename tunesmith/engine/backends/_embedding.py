@@ -129,10 +129,11 @@ class _Texts:
         ((module, _),) = self._model.adapters.forwards([(self._adapter, len(ids))])
         backbone = getattr(module, module.base_model_prefix)
         device = device_of(self._model.model)
-        # OPT's language model calls the decoder inside.
-        return getattr(backbone, "decoder", backbone)(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=torch.tensor([positions], device=device),
-            use_cache=False,
-            packed_step=PackedStep(self._pool, segments, device),
-        ).last_hidden_state[0]
+        with self._model.threads_for(len(ids)):
+            # OPT's language model calls the decoder inside.
+            return getattr(backbone, "decoder", backbone)(
+                input_ids=torch.tensor([ids], device=device),
+                position_ids=torch.tensor([positions], device=device),
+                use_cache=False,
+                packed_step=PackedStep(self._pool, segments, device),
+            ).last_hidden_state[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from tunesmith.engine.backends._lora import Factors, LoraWeights
 from tunesmith.engine.backends._lora_stack import FactorStack
+from tunesmith.engine.backends._regions import Region
 from tunesmith.models.device import device_of
 
 __all__ = ["ActiveAdapters"]
@@ -49,6 +51,7 @@ class ActiveAdapters:
         self._hooks: dict[str, Any] = {}
         self._stack = FactorStack()
         self._groups: list[_Group] = []
+        self._region: Region | None = None
 
     def names(self) -> tuple[str, ...]:
         """The loaded adapters."""
@@ -58,6 +61,7 @@ class ActiveAdapters:
         """Load an adapter under `name`."""
         self._loaded[name] = weights
         self._stack.forget(name)
+        self._region = self._average_region()
         for module in weights:
             if module not in self._hooks:
                 self._hooks[module] = self._modules[module].register_forward_hook(self._hook(module))
@@ -66,9 +70,17 @@ class ActiveAdapters:
         """Forget an adapter, with the hooks only it needed."""
         del self._loaded[name]
         self._stack.forget(name)
+        self._region = self._average_region()
         needed = {module for weights in self._loaded.values() for module in weights}
         for module in set(self._hooks) - needed:
             self._hooks.pop(module).remove()
+
+    def _average_region(self) -> Region | None:
+        """A product with factors of average size; None where there are none, or not on the processor."""
+        factors = [factor for weights in self._loaded.values() for pair in weights.values() for factor in pair]
+        if not factors or self._device.type != "cpu":
+            return None
+        return Region(sum(factor.numel() for factor in factors) / len(factors), torch.float32)
 
     def select(self, runs: Sequence[tuple[str | None, int]]) -> list[int]:
         """State which adapter the rows of the coming forward have: runs of (adapter or none, number of rows).
@@ -113,10 +125,11 @@ class ActiveAdapters:
         def add_low_rank(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             rows = inputs[0].reshape(-1, inputs[0].shape[-1])
             flat = output.reshape(-1, output.shape[-1])
-            for group in self._groups:
-                weights = self._stack.factors if group.adapter is None else self._loaded[group.adapter]
-                if factors := weights.get(name):
-                    _add(flat[group.first : group.last], rows[group.first : group.last], factors, group)
+            with self._region.threads_for(len(rows)) if self._region else nullcontext():
+                for group in self._groups:
+                    weights = self._stack.factors if group.adapter is None else self._loaded[group.adapter]
+                    if factors := weights.get(name):
+                        _add(flat[group.first : group.last], rows[group.first : group.last], factors, group)
             return flat.view_as(output)
 
         return add_low_rank

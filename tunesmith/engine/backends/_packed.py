@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segment, register_attention
 from tunesmith.engine.backends._blocked import block_linear_weights
+from tunesmith.engine.backends._regions import region_of
 from tunesmith.engine.backends._variants import Adapters
 from tunesmith.errors import ModelError
 from tunesmith.models.device import device_of
@@ -80,6 +82,7 @@ class PackedModel:
         self.model = model
         self.pool = KVPool(kv_tokens)
         self._device = device_of(model)
+        self._region = region_of(model)
         _check_family(model.config)
         register_attention()
         self._self_test()
@@ -114,6 +117,10 @@ class PackedModel:
         ((module, _),) = self.adapters.forwards([(adapter, len(part.token_ids))])
         return self._row(module, [part], KVPool(len(part.token_ids)))[0]
 
+    def threads_for(self, tokens: int) -> AbstractContextManager[None]:
+        """Inside the block a step of so many tokens is computed with the number of threads that suits it."""
+        return nullcontext() if self._region is None else self._region.threads_for(tokens)
+
     def _row(self, module: Any, slices: list[Slice], pool: KVPool) -> list[Tensor]:
         """Slices that go through one module as one packed row."""
         segments: list[Segment] = []
@@ -126,13 +133,14 @@ class PackedModel:
             first = last
         positions = [place for part in slices for place in range(part.computed, part.computed + len(part.token_ids))]
         device = self._device
-        logits = module(
-            input_ids=torch.tensor([[token for part in slices for token in part.token_ids]], device=device),
-            position_ids=torch.tensor([positions], device=device),
-            use_cache=False,
-            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=device),
-            packed_step=PackedStep(pool, segments, device),
-        ).logits[0]
+        with self.threads_for(first):
+            logits = module(
+                input_ids=torch.tensor([[token for part in slices for token in part.token_ids]], device=device),
+                position_ids=torch.tensor([positions], device=device),
+                use_cache=False,
+                logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=device),
+                packed_step=PackedStep(pool, segments, device),
+            ).logits[0]
         # On the processor, where each request's generator draws: the same seed gives the same token on every device
         # whose logits are the same.
         return list(logits.float().cpu().split([part.wanted for part in slices]))
