@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine.backends._attention import NAME, KVPool, PackedStep, Segment, register_attention
+from tunesmith.engine.backends._regions import Region, region_of
 from tunesmith.engine.backends._sampling import choose, logprobs_of
 from tunesmith.engine.engine import Sampling
 
@@ -119,6 +122,7 @@ class LiveSampler:
     def _wave(
         self, module: Any, wave: Sequence[tuple[tuple[int, ...], list[int]]], max_tokens: int
     ) -> list[list[_Answer]]:
+        forward = partial(_forward, module, region_of(module))
         pool = KVPool(sum(len(seeds) * (len(prompt) + max_tokens) for prompt, seeds in wave))
         answers: list[list[_Answer]] = []
         start = 0
@@ -127,7 +131,7 @@ class LiveSampler:
             answers.append([_Answer(start + size * i, len(prompt), seed) for i, seed in enumerate(seeds)])
             start += size * len(seeds)
         opening = [(list(prompt), own[0].start, 0) for (prompt, _), own in zip(wave, answers, strict=True)]
-        for logits, own, (prompt, _) in zip(_forward(module, pool, opening), answers, wave, strict=True):
+        for logits, own, (prompt, _) in zip(forward(pool, opening), answers, wave, strict=True):
             for answer in own[1:]:
                 pool.copy(own[0].start, answer.start, len(prompt))
             for answer in own:
@@ -137,13 +141,13 @@ class LiveSampler:
             if not going:
                 break
             step = [([answer.tokens[-1]], answer.start, answer.computed) for answer in going]
-            for answer, logits in zip(going, _forward(module, pool, step), strict=True):
+            for answer, logits in zip(going, forward(pool, step), strict=True):
                 answer.computed += 1
                 answer.take(logits, self._stop_ids)
         return answers
 
 
-def _forward(module: Any, pool: KVPool, parts: Sequence[tuple[list[int], int, int]]) -> Tensor:
+def _forward(module: Any, region: Region | None, pool: KVPool, parts: Sequence[tuple[list[int], int, int]]) -> Tensor:
     """float32 logits [len(parts), V] after each part (token ids, its first pool slot, tokens computed before)."""
     segments: list[Segment] = []
     last = 0
@@ -153,11 +157,12 @@ def _forward(module: Any, pool: KVPool, parts: Sequence[tuple[list[int], int, in
     device = next(module.parameters()).device
     ids = [token for part in parts for token in part[0]]
     positions = [place for part, _, computed in parts for place in range(computed, computed + len(part))]
-    logits: Tensor = module(
-        input_ids=torch.tensor([ids], device=device),
-        position_ids=torch.tensor([positions], device=device),
-        use_cache=False,
-        logits_to_keep=torch.tensor([segment.last - 1 for segment in segments], device=device),
-        packed_step=PackedStep(pool, segments, device),
-    ).logits[0]
+    with nullcontext() if region is None else region.threads_for(last):
+        logits: Tensor = module(
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=torch.tensor([positions], device=device),
+            use_cache=False,
+            logits_to_keep=torch.tensor([segment.last - 1 for segment in segments], device=device),
+            packed_step=PackedStep(pool, segments, device),
+        ).logits[0]
     return logits.float().cpu()  # where the seeded generators draw
