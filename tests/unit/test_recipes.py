@@ -139,7 +139,11 @@ def test_the_message_is_readable_as_it_is(folder):
         ("gate: {rules: [{name: beats, metric: macro_f2}]}", "gate.rules.0.metric", "'macro_f2' is not measured"),
         ("gate: {rules: [{name: beat}]}", "gate.rules.0.name", "'beat' is not known"),
         ("gate: {rules: [{name: citations}]}", "gate.rules.0.metric", "'citation_accuracy' is not measured"),
-        ("gate: {rules: [{name: forgetting}]}", "gate.rules.0.suite", "the suite 'general', which is not asked"),
+        (
+            "gate: {rules: [{name: forgetting}]}\nevaluate: {suites: []}",
+            "gate.rules.0.suite",
+            "the suite 'general', which is not asked",
+        ),
         ("gate: {rules: [{name: beats, metric: accuracy, by: 1}]}", "gate.rules.0.by", "never passes"),
     ],
 )  # fmt: skip
@@ -148,6 +152,11 @@ def test_each_kind_of_mistake_names_field_and_value(folder, line, field, message
     assert problem.field == field
     assert message in problem.message
     assert problem.line == 7
+
+
+def test_every_recipe_asks_the_general_suite_unless_it_says_otherwise(folder):
+    text = MINIMAL + "gate: {rules: [{name: forgetting}]}\n"
+    assert load_recipe(write(folder, text)).evaluate.suites == ("general",)
 
 
 def test_a_rule_may_read_a_suite_that_the_recipe_asks_by_the_name_it_has(folder):

@@ -70,6 +70,7 @@ def recipe_of(job: Job, resolved: Resolved, folder: JobFolder) -> Recipe:
                 "max_new_tokens": _EVALUATED_TOKENS,
                 "limit": _EVALUATED_ROWS,
                 "concurrency": 4,
+                "suites": [],
             },
             "gate": {"rules": []},
             "release": {"name": job.id, "impose_system": False, "max_new_tokens": request.context},

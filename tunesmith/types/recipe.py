@@ -186,8 +186,9 @@ class EvaluateSpec(Value):
 
     base: the untuned model, the rows' system prompt left out; prompt_only: the untuned model with the system prompt;
     tuned: the adapter with the system prompt. `limit` takes the first rows of the split (0: all). `suites` are asked of
-    the same contestants: suite files, relative to the recipe, or names of suites that Tunesmith ships. A metric is a
-    name, or a mapping with its options and the `label` that its score goes by (`{name: rouge, label: rouge_2, ...}`).
+    the same contestants: suite files, relative to the recipe, or names of suites that Tunesmith ships; `general` shows
+    what a tune has forgotten. A metric is a name, or a mapping with its options and the `label` that its score goes by
+    (`{name: rouge, label: rouge_2, ...}`).
     """
 
     split: SplitName = "test"
@@ -197,7 +198,7 @@ class EvaluateSpec(Value):
     limit: int = Field(default=0, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     concurrency: int = Field(default=16, ge=1)
-    suites: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ("general",)
 
     @property
     def measured(self) -> tuple[MetricSpec, ...]:
