@@ -125,6 +125,16 @@ def test_an_adapter_keeps_its_place_and_a_new_one_takes_a_free_one() -> None:
     assert not held[0, :, 1:].any()
 
 
+def test_copies_of_an_adapter_that_left_are_dropped() -> None:
+    loaded = {name: weights(name) for name in RANKS}
+    stack = FactorStack()
+    stack.hold(("a", "c"), loaded)
+    stack.forget("b")
+    assert stack.factors
+    stack.forget("a")
+    assert not stack.factors
+
+
 def test_a_stack_is_made_anew_for_a_larger_rank_and_when_most_places_are_idle() -> None:
     loaded = {name: weights(name) for name in RANKS}
     stack = FactorStack()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,6 +13,12 @@ from tunesmith.engine.backends._regions import Region, region_of
 
 SMALL = 640_000  # values of an average weight of a 135M model
 LARGE = 8_000_000  # and of one of 1.7B
+
+
+def mkl_threads() -> str | None:
+    """What MKL says of the calling thread; None where torch was built without it."""
+    lines = [line.strip() for line in torch.__config__.parallel_info().splitlines()]
+    return next((line.rpartition(" ")[2] for line in lines if line.startswith("mkl_get_max_threads")), None)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +59,22 @@ def test_the_number_of_threads_is_set_inside_the_block_and_back_after_it() -> No
     with pytest.raises(ValueError, match="broke"), region.threads_for(1):
         raise ValueError("broke")
     assert torch.get_num_threads() == 2
+
+
+def test_products_of_other_threads_keep_their_number() -> None:
+    """Of threads that exist, and of those whose first product falls into the block."""
+    seen: dict[str, int] = {}
+    region = Region(SMALL, torch.float32)
+    with ThreadPoolExecutor(1) as older, ThreadPoolExecutor(1) as newer:
+        older.submit(torch.get_num_threads).result()
+        with region.threads_for(1):
+            assert mkl_threads() in (None, "1")
+            seen["older inside"] = older.submit(torch.get_num_threads).result()
+            seen["newer inside"] = newer.submit(torch.get_num_threads).result()
+        seen["older after"] = older.submit(torch.get_num_threads).result()
+        seen["newer after"] = newer.submit(torch.get_num_threads).result()
+    assert seen == dict.fromkeys(seen, 2)
+    assert mkl_threads() in (None, "2")
 
 
 def test_the_average_is_over_what_is_multiplied() -> None:

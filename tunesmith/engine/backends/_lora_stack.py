@@ -17,7 +17,7 @@ class FactorStack:
     """
 
     def __init__(self) -> None:
-        self.names: list[str | None] = []
+        self.names: list[str] = []
         self.factors: dict[str, Factors] = {}
 
     def hold(self, active: Sequence[str], loaded: Mapping[str, LoraWeights]) -> None:
@@ -33,8 +33,9 @@ class FactorStack:
             self.names[place] = name
 
     def forget(self, name: str) -> None:
-        """Free the place of an adapter, if it has one."""
-        self.names = [None if name == held else held for held in self.names]
+        """Drop all copies when one is of this adapter: it may come back with other weights, and takes no memory now."""
+        if name in self.names:
+            self.names, self.factors = [], {}
 
     def _fits(self, weights: LoraWeights) -> bool:
         return all(

@@ -11,9 +11,12 @@ The number follows from shapes alone, so that the same step is computed in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ctypes
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -41,16 +44,41 @@ class Region:
 
     @contextmanager
     def threads_for(self, rows: int) -> Iterator[None]:
-        """Compute `rows` rows inside the block with one thread where more do not pay."""
-        threads = torch.get_num_threads()
-        if self.pays(rows, threads):
+        """Compute `rows` rows inside the block with one thread where more do not pay; other threads keep theirs."""
+        threads, setters = torch.get_num_threads(), _own_setters()
+        if setters is None or self.pays(rows, threads):
             yield
             return
-        torch.set_num_threads(1)
+        setters.openmp(1)
+        setters.mkl(1)
         try:
             yield
         finally:
-            torch.set_num_threads(threads)
+            setters.openmp(threads)
+            setters.mkl(0)  # again what the process has
+
+
+class _Setters(NamedTuple):
+    """Set the number of threads for products of the calling thread alone."""
+
+    openmp: Callable[[int], object]
+    mkl: Callable[[int], object]
+
+
+@cache
+def _own_setters() -> _Setters | None:
+    """None where torch's library has them not. `torch.set_num_threads` sets the number also for every thread that
+    computes its first product meanwhile, which would then keep it.
+    """
+    libraries = Path(torch.__file__).parent / "lib"
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
+        if (libraries / name).is_file():
+            library = ctypes.CDLL(str(libraries / name))
+            openmp = getattr(library, "omp_set_num_threads", None)
+            mkl = getattr(library, "MKL_Set_Num_Threads_Local", None)
+            if openmp is not None and (mkl is not None or not torch.backends.mkl.is_available()):
+                return _Setters(openmp, mkl or (lambda _: None))
+    return None
 
 
 def region_of(model: Any) -> Region | None:
