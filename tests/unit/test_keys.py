@@ -12,9 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import update
 from starlette.responses import PlainTextResponse
+from typer.testing import CliRunner
 
-from tunesmith.errors import EngineError, NotFound
+from tunesmith.cli.keys import app as keys_command
+from tunesmith.errors import EngineError, NotFound, RecipeError
 from tunesmith.serve import keyring
 from tunesmith.serve.access import AccessCheck
 from tunesmith.serve.caller import Caller
@@ -65,6 +68,53 @@ def test_rotation_keeps_what_was_spent_and_shortens_the_old_key(database: Databa
         for identity in (old.id, "key_none"):
             with pytest.raises(NotFound):
                 store.rotate_key(session, identity, 0, NOW + 60)
+
+
+@pytest.mark.parametrize("beyond", [{"expires_at": 1_893_456_000_000}, {"expires_at": 2**62}, {"token_budget": 2**62}])
+def test_a_stored_key_beyond_the_bounds_of_new_ones_locks_nobody_out(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: dict[str, int]
+) -> None:
+    with database.transaction() as session:  # as it was kept before there were bounds
+        odd, odd_secret = store.add_key(session, Grant(), NOW)
+        other, other_secret = store.add_key(session, Grant(), NOW)
+        session.execute(update(store.KeyRow).where(store.KeyRow.id == odd.id).values(**beyond))
+
+    async def find(secret: str) -> Key | None:
+        return await KeyRing(database).find(secret)
+
+    for secret, key in ((odd_secret, odd), (other_secret, other)):
+        found = asyncio.run(find(secret))
+        assert found is not None
+        assert found.id == key.id
+    monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path))
+    monkeypatch.setenv("TUNESMITH_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "200")
+    for command in (["ls"], ["ls", "--json"], ["rotate", odd.id], ["revoke", odd.id], ["ls"]):
+        shown = CliRunner().invoke(keys_command, command)
+        assert shown.exit_code == 0, shown.output
+        assert command[0] != "ls" or odd.id in shown.output
+    assert asyncio.run(find(odd_secret)) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        (["--days", "1e9"], "--days"),
+        (["--days", "1e300"], "--days"),
+        (["--days", "inf"], "--days"),
+        (["--requests-per-minute", str(2**31)], "--requests-per-minute"),
+        (["--token-budget", str(2**62)], "--token-budget"),
+    ],
+)
+def test_the_command_line_makes_no_key_beyond_the_bounds(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, options: list[str], flag: str
+) -> None:
+    monkeypatch.setenv("TUNESMITH_DATABASE_URL", database_url)
+    refused = CliRunner().invoke(keys_command, ["create", *options])
+    assert isinstance(refused.exception, RecipeError)
+    assert [problem.field for problem in refused.exception.problems] == [flag]
+    with database.transaction() as session:
+        assert not store.any_key(session)
 
 
 def test_revoking_twice_keeps_the_first_time(database: Database) -> None:

@@ -107,7 +107,7 @@ def _grant(flags: CreateFlags) -> Grant:
     from pydantic import ValidationError
 
     from tunesmith.errors import Problem, RecipeError
-    from tunesmith.types.key import Grant
+    from tunesmith.types.key import GrantRequest
 
     limits = {name: getattr(flags, name) for name in ("requests_per_minute", "tokens_per_minute", "token_budget")}
     fields: dict[str, Any] = {
@@ -115,11 +115,11 @@ def _grant(flags: CreateFlags) -> Grant:
         "project": flags.project,
         "role": flags.role,
         "scopes": tuple(flags.scope or ()),
-        "expires_at": None if flags.days is None else int(time.time() + flags.days * _DAY),
+        "expires_at": None if flags.days is None else (time.time() + flags.days * _DAY) // 1,  # checked: may be inf
         "limits": limits,
     }
     try:
-        return Grant.model_validate(fields)
+        return GrantRequest.model_validate(fields)
     except ValidationError as error:
         wrong = [Problem(f"{one['msg']}, found {one['input']!r}", field=_flag(one["loc"])) for one in error.errors()]
         raise RecipeError(wrong, message="No key was made:") from None
@@ -144,6 +144,10 @@ def _state(key: Key) -> str:
         return "revoked"
     if not key.usable(int(time.time())):
         return "expired"
+    from tunesmith.types.key import LAST_SECOND
+
     if key.expires_at is None:
         return "in use"
+    if key.expires_at > LAST_SECOND:  # made before there was a bound
+        return "until after the year 9999"
     return "until " + time.strftime("%Y-%m-%d %H:%M", time.gmtime(key.expires_at)) + " UTC"

@@ -8,7 +8,18 @@ from pydantic import Field
 
 from tunesmith.types.base import Value
 
-__all__ = ["DEFAULT_PROJECT", "Grant", "Key", "KeyLimits", "NewKey", "Role", "Scope"]
+__all__ = [
+    "DEFAULT_PROJECT",
+    "LAST_SECOND",
+    "Grant",
+    "GrantRequest",
+    "Key",
+    "KeyLimits",
+    "LimitsRequest",
+    "NewKey",
+    "Role",
+    "Scope",
+]
 
 DEFAULT_PROJECT = "default"
 """The project of a server on which nobody has made another."""
@@ -19,10 +30,12 @@ Role = Literal["admin", "member", "read"]
 Scope = Literal["inference", "models", "files", "fine_tuning", "batches", "evals", "webhooks", "tunesmith"]
 """A part of the interface; see `tunesmith.serve.scopes`."""
 
-# What the database has columns for, and the last second that has a date.
+LAST_SECOND = 253_402_300_799
+"""The last second that has a date: the end of the year 9999, Unix seconds."""
+
+# What every database has columns for.
 _MOST_REQUESTS = 2**31 - 1
 _MOST_TOKENS = 2**53
-_LAST_SECOND = 253_402_300_799
 
 ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -30,22 +43,40 @@ ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 class KeyLimits(Value):
     """What a key may use, None without limit: requests and tokens a minute, and tokens (prompt and answer) in all."""
 
-    requests_per_minute: int | None = Field(default=None, ge=1, le=_MOST_REQUESTS)
-    tokens_per_minute: int | None = Field(default=None, ge=1, le=_MOST_TOKENS)
-    token_budget: int | None = Field(default=None, ge=1, le=_MOST_TOKENS)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    token_budget: int | None = Field(default=None, ge=1)
 
 
 class Grant(Value):
     """What a key may do: whose project it sees, how (`role`), in which parts of the interface (`scopes`; none: in all),
     until when (`expires_at`, Unix seconds; None: for ever) and how much.
+
+    Stored keys are read into this, and all of them at once: a bound that is new here would lock everybody out where one
+    stored key is beyond it. What a new key may be given is bounded in GrantRequest.
     """
 
     name: str = Field(default="key", min_length=1, max_length=64)
     project: ProjectName = DEFAULT_PROJECT
     role: Role = "member"
     scopes: tuple[Scope, ...] = ()
-    expires_at: int | None = Field(default=None, ge=1, le=_LAST_SECOND)
+    expires_at: int | None = Field(default=None, ge=1)
     limits: KeyLimits = KeyLimits()
+
+
+class LimitsRequest(KeyLimits):
+    """The limits that a new key may be given: what can be kept."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1, le=_MOST_REQUESTS)
+    tokens_per_minute: int | None = Field(default=None, ge=1, le=_MOST_TOKENS)
+    token_budget: int | None = Field(default=None, ge=1, le=_MOST_TOKENS)
+
+
+class GrantRequest(Grant):
+    """What a new key may be granted: what can be kept, until a second that has a date."""
+
+    expires_at: int | None = Field(default=None, ge=1, le=LAST_SECOND)
+    limits: LimitsRequest = LimitsRequest()
 
 
 class Key(Grant):

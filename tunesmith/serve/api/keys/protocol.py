@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from tunesmith.types.base import Value
-from tunesmith.types.key import Grant, Key
+from tunesmith.types.key import GrantRequest, Key
 
 __all__ = ["KeyCreated", "KeyObject", "KeyRequest", "RotateRequest"]
 
 
-class KeyRequest(Grant):
+class KeyRequest(GrantRequest):
     """What the new key may do. Its name is kept, and no text that is kept has a zero byte."""
 
     name: str = Field(default="key", min_length=1, max_length=64, pattern=r"^[^\x00]*$")
