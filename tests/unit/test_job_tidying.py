@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,64 @@ def test_a_deleted_model_takes_its_adapter_along_and_no_other(scene: Scene) -> N
     assert "adapter" in scene.run(running)
 
 
-def test_a_folder_without_a_job_goes_when_nobody_can_be_making_it_any_more(scene: Scene) -> None:
-    folder = JobFolder(scene.home, "ftjob-0")
-    scene.fill(folder)
-    scene.now[0] = folder.path.stat().st_mtime + 3000
+def test_what_the_database_does_not_know_is_left_alone_however_old(
+    scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = [scene.job("running"), scene.job("succeeded")]
+    before = [(scene.folder(job), scene.run(job)) for job in jobs]
+    other = Database(f"sqlite:///{tmp_path / 'other.db'}")
+    tidying = Tidying(scene.home, other, lambda: scene.now[0])
+    for job in jobs:
+        os.utime(scene.home / "jobs" / job.id, (0, 0))
+    for _ in range(2):
+        tidying.sweep()
+    other.close()
+    assert [(scene.folder(job), scene.run(job)) for job in jobs] == before
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert all(any(job.id in line for line in told) for job in jobs)
+
+
+def test_what_cannot_be_removed_is_told_once_and_keeps_nothing_else_from_going(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = sorted((scene.job("succeeded") for _ in range(2)), key=lambda job: job.id)
+    held = scene.home / "jobs" / jobs[0].id / "datasets" / "abc" / "held"
+    held.write_text("of another user")
+    unlink = os.unlink
+
+    def refuse(path: Any, *, dir_fd: int | None = None) -> None:
+        if Path(path).name == "held":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        for _ in range(2):
+            scene.tidying.sweep()
+    left = [path for path in (scene.home / "jobs" / jobs[0].id).rglob("*") if path.is_file()]
+    assert left == [held]
+    assert scene.folder(jobs[1]) == []
+    assert [scene.run(job) for job in jobs] == [["adapter", "report.html"]] * 2
+    assert len([record for record in caplog.records if "held" in record.getMessage()]) == 1
     scene.tidying.sweep()
-    assert folder.path.is_dir()
-    scene.now[0] += 1000
+    assert scene.folder(jobs[0]) == []
+
+
+def test_a_link_goes_and_not_what_it_points_to(scene: Scene, tmp_path: Path) -> None:
+    jobs = [scene.job("succeeded") for _ in range(3)]
+    places = (
+        scene.home / "jobs" / jobs[0].id,
+        scene.home / "jobs" / jobs[1].id / "datasets",
+        scene.home / "runs" / f"{jobs[2].id}-0123456789ab" / "checkpoints",
+    )
+    for number, place in enumerate(places):
+        place.rename(tmp_path / f"elsewhere-{number}")
+        place.symlink_to(tmp_path / f"elsewhere-{number}")
     scene.tidying.sweep()
-    assert not folder.path.exists()
+    assert not any(place.is_symlink() for place in places)
+    assert [any(path.is_file() for path in (tmp_path / f"elsewhere-{number}").rglob("*")) for number in range(3)] == [
+        True
+    ] * 3
+    assert [scene.folder(job) for job in jobs] == [[], [], []]
+    assert [scene.run(job) for job in jobs] == [["adapter", "report.html"]] * 3

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tunesmith.errors import NotFound
@@ -29,57 +29,89 @@ __all__ = ["Tidying"]
 _log = logging.getLogger(__name__)
 
 _LOG_SECONDS = 7 * 24 * 3600
-_CREATING_SECONDS = 3600
 _STATES = ("checkpoints", "epochs")
 
 
 class Tidying:
-    """Tidies up after the jobs in `database`, whose folders are under `home`. `clock` gives Unix seconds."""
+    """Tidies up after the jobs in `database`, whose folders are under `home`. `clock` gives Unix seconds.
+
+    What `database` does not know is left alone: it may be another one than the jobs were made in (an older copy, or a
+    worker that was started without its address), and what is removed cannot be made again.
+    """
 
     def __init__(self, home: Path, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._home, self._clock = home, clock
         self._store, self._tuned = JobStore(database), TunedModels(database)
         self._files = FileStore(database, home / "files")
+        self._told: set[Path] = set()
 
     def sweep(self) -> None:
-        """Remove what no job needs any more. Raises OSError for what cannot be removed; the next sweep tries again."""
-        for place in _below(self._home / "jobs", f"{JOB_PREFIX}*"):
-            self._tidy_folder(place)
-        for state in _STATES:
-            for place in _below(self._home / "runs", f"{JOB_PREFIX}*/{state}"):
-                job = self._store.job(place.parent.name.rpartition("-")[0])
-                if job is not None and _is_settled(job):
-                    shutil.rmtree(place)
+        """Remove what no job needs any more. What cannot be removed is told once and tried again by the next sweep; the
+        rest goes all the same. Raises OSError when the folders of jobs and runs cannot be listed.
+        """
+        for place in _below(self._home / "jobs"):
+            with self._trying(place):
+                self._tidy_folder(place)
+        for run in _below(self._home / "runs"):
+            if run.is_symlink():
+                continue
+            job = self._store.job(run.name.rpartition("-")[0])
+            if job is not None and _is_settled(job):
+                self._remove(run / state for state in _STATES)
         for release in self._tuned.nameless():
             self._remove_adapter(release)
 
     def _tidy_folder(self, place: Path) -> None:
         job = self._store.job(place.name)
-        if job is None:  # it is being made; or the server that made it was killed
-            if place.stat().st_mtime < self._clock() - _CREATING_SECONDS:
-                shutil.rmtree(place)
+        if job is None:  # it is being made, the server that made it was killed, or this is not its database
+            self._tell(place, "%s is left alone: the database knows no job of this name", place)
             return
         if not _is_settled(job):
             return
+        if place.is_symlink():
+            place.unlink()
+            return
         folder = JobFolder(self._home, job.id)
-        self._forget_results(job, folder)
+        with self._trying(place):
+            self._forget_results(job, folder)
         kept = {folder.log} if job.status == "failed" and not self._is_old(job) else set()
-        for part in place.iterdir():
-            if part not in kept:
-                shutil.rmtree(part) if part.is_dir() else part.unlink()
+        self._remove(part for part in sorted(place.iterdir()) if part not in kept)
         if not any(place.iterdir()):
             place.rmdir()
 
     def _remove_adapter(self, release: Release) -> None:
         """Of the release and, where it is a whole run's and no epoch's, of that run."""
-        places = [self._home / "releases" / release.identity() / "adapter"]
+        folders = [self._home / "releases" / release.identity()]
         if "/" not in release.run:
-            places.append(self._home / "runs" / release.run / "adapter")
-        there = [place for place in places if place.is_dir()]
+            folders.append(self._home / "runs" / release.run)
+        there = [folder / "adapter" for folder in folders if not folder.is_symlink() and _is_there(folder / "adapter")]
         job = self._store.job(release.name) if there else None
         if job is not None and _is_settled(job):
-            for place in there:
-                shutil.rmtree(place)
+            self._remove(there)
+
+    def _remove(self, places: Iterable[Path]) -> None:
+        """Remove these files, links (never what they point to) and folders with all that is in them."""
+        for place in places:
+            with self._trying(place):
+                if place.is_dir() and not place.is_symlink():
+                    _remove_folder(place)
+                elif _is_there(place):
+                    place.unlink()
+
+    @contextlib.contextmanager
+    def _trying(self, place: Path) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            pass  # another worker removed it just now
+        except OSError as error:
+            self._tell(place, "what an ended job left cannot be removed, it is tried again: %s", error)
+
+    def _tell(self, place: Path, message: str, about: object) -> None:
+        """Warn of `place`, once."""
+        if place not in self._told:
+            self._told.add(place)
+            _log.warning(message, about)
 
     def _forget_results(self, job: Job, folder: JobFolder) -> None:
         """Delete the result files that a job which was cancelled at its very end did not get."""
@@ -101,5 +133,24 @@ def _is_settled(job: Job) -> bool:
     return job.finished and job.worker is None
 
 
-def _below(folder: Path, pattern: str) -> Iterator[Path]:
-    return (place for place in sorted(folder.glob(pattern)) if place.is_dir())
+def _below(folder: Path) -> list[Path]:
+    """The folders in `folder` that are named after jobs, and links to such."""
+    return [place for place in sorted(folder.glob(f"{JOB_PREFIX}*")) if place.is_dir()]
+
+
+def _is_there(place: Path) -> bool:
+    """Also a link that points nowhere."""
+    return place.is_symlink() or place.exists()
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove what can be removed of it. Raises the first OSError of what cannot."""
+    errors: list[OSError] = []
+
+    def note(_call: object, _path: str, info: tuple[object, BaseException, object]) -> None:
+        if isinstance(info[1], OSError) and not isinstance(info[1], FileNotFoundError):
+            errors.append(info[1])
+
+    shutil.rmtree(folder, onerror=note)
+    if errors:
+        raise errors[0]

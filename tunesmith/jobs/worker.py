@@ -105,7 +105,7 @@ class _Worker:
         try:
             self._tidying.sweep()
         except OSError as error:
-            _log.warning("what ended jobs left cannot be removed, it is tried again: %s", error)
+            _log.warning("what ended jobs left cannot be looked for: %s", error)
 
     def _choose(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs to begin now, as ours."""
