@@ -11,6 +11,7 @@ import pytest
 
 from tunesmith.jobs.folder import JobFolder, Outcome
 from tunesmith.jobs.models import checkpoint_name, model_name, tuned_model
+from tunesmith.jobs.slots import free_slot
 from tunesmith.jobs.tidying import Tidying
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
@@ -56,12 +57,14 @@ class Scene:
             (folder.path / name).write_text(name)
         folder.log.write_text("a warning")
 
-    def released(self, job: Job, step: int | None = None) -> Path:
-        """The adapter's folder of a release that the job made."""
-        parts = ("base", "adapter", "template", "dataset", "report", "decision")
-        unsaid = {f"{part}_digest": "" for part in parts}
+    def released(self, job: Job, step: int | None = None, digest: str | None = None) -> Path:
+        """The adapter's folder of a release that the job made, whose adapter is like no other unless `digest` says."""
+        parts = ("base", "template", "dataset", "report", "decision")
         run = f"{job.id}-0123456789ab" + (f"/step-{step}" if step else "")
-        release = Release(name=job.id, base="tiny", outcome="pass", run=run, created="2026", **unsaid)
+        digests = {f"{part}_digest": "" for part in parts} | {"adapter_digest": run if digest is None else digest}
+        release = Release.model_validate(
+            {"name": job.id, "base": "tiny", "outcome": "pass", "run": run, "created": "2026", **digests}
+        )
         name = checkpoint_name(job, step) if step else model_name(job)
         with self.database.transaction() as session:
             add_release(session, release)
@@ -103,11 +106,27 @@ def test_a_job_that_may_go_on_keeps_everything(scene: Scene, status: JobStatus) 
 def test_a_cancelled_job_keeps_everything_until_its_worker_has_let_it_go(scene: Scene) -> None:
     job = scene.job("cancelled", worker="worker-1")
     before = scene.folder(job)
-    scene.tidying.sweep()
+    with free_slot(scene.home, frozenset()).lock:
+        scene.tidying.sweep()
     assert scene.folder(job) == before
     scene.store.change(job.id, lambda job: job.model_copy(update={"worker": None}))
     scene.tidying.sweep()
     assert scene.folder(job) == []
+
+
+def test_a_cancelled_job_whose_worker_died_leaves_nothing(scene: Scene) -> None:
+    slot = free_slot(scene.home, frozenset({"gpu"}))
+    job = scene.job("cancelled", worker=slot.name)
+    release = scene.released(job, step=4)
+    assert TunedModels(scene.database).delete("mine", checkpoint_name(job, 4))
+    scene.tidying.sweep()
+    assert scene.folder(job) != []
+    assert release.is_dir()
+    slot.lock.close()
+    scene.tidying.sweep()
+    assert scene.folder(job) == []
+    assert scene.run(job) == ["adapter", "report.html"]
+    assert not release.exists()
 
 
 def test_the_log_of_a_failed_job_stays_for_a_week(scene: Scene) -> None:
@@ -152,6 +171,23 @@ def test_a_deleted_model_takes_its_adapter_along_and_no_other(scene: Scene) -> N
     assert (whole.is_dir(), early.is_dir()) == (False, True)
     assert scene.run(job) == ["report.html"]
     assert "adapter" in scene.run(running)
+
+
+@pytest.mark.parametrize("status", ["running", "succeeded"])
+def test_an_adapter_stays_as_long_as_another_release_has_the_same(scene: Scene, status: JobStatus) -> None:
+    job, twin = scene.job("succeeded"), scene.job(status)
+    whole, epoch = scene.released(job, digest="same"), scene.released(job, step=4, digest="same")
+    other = scene.released(twin, step=2, digest="same")
+    models = TunedModels(scene.database)
+    assert models.delete("mine", model_name(job))
+    scene.tidying.sweep()
+    assert (whole.is_dir(), epoch.is_dir(), other.is_dir()) == (True, True, True)
+    assert models.delete("mine", checkpoint_name(job, 4))
+    scene.tidying.sweep()
+    assert (whole.is_dir(), epoch.is_dir(), other.is_dir()) == (True, True, True)
+    assert models.delete("mine", checkpoint_name(twin, 2))
+    scene.tidying.sweep()
+    assert [place.is_dir() for place in (whole, epoch, other)] == [status == "running"] * 3
 
 
 def test_what_the_database_does_not_know_is_left_alone_however_old(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tunesmith.errors import NotFound
 from tunesmith.jobs.folder import JobFolder
+from tunesmith.jobs.slots import is_free
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
 from tunesmith.store.jobs import JobStore
@@ -56,17 +57,16 @@ class Tidying:
             if run.is_symlink():
                 continue
             job = self._store.job(run.name.rpartition("-")[0])
-            if job is not None and _is_settled(job):
+            if job is not None and self._is_settled(job):
                 self._remove(run / state for state in _STATES)
-        for release in self._tuned.nameless():
-            self._remove_adapter(release)
+        self._remove_adapters()
 
     def _tidy_folder(self, place: Path) -> None:
         job = self._store.job(place.name)
         if job is None:  # it is being made, the server that made it was killed, or this is not its database
             self._tell(place, "%s is left alone: the database knows no job of this name", place)
             return
-        if not _is_settled(job):
+        if not self._is_settled(job):
             return
         if place.is_symlink():
             place.unlink()
@@ -79,15 +79,35 @@ class Tidying:
         if not any(place.iterdir()):
             place.rmdir()
 
-    def _remove_adapter(self, release: Release) -> None:
+    def _remove_adapters(self) -> None:
+        """Those of the releases that no model means. One that another release has too stays: an engine knows adapters
+        by their digests, and may serve that release's from the folder of this one.
+        """
+        nameless = self._tuned.nameless()
+        places = {release.identity(): self._adapters(release) for release in nameless}
+        if not any(places.values()):
+            return
+        unneeded = {
+            identity: release
+            for release in nameless
+            if not places[identity := release.identity()] or self._is_over(release)
+        }
+        needed = self._tuned.digests(unneeded.keys())
+        for identity, release in unneeded.items():
+            if release.adapter_digest not in needed:
+                self._remove(places[identity])
+
+    def _adapters(self, release: Release) -> list[Path]:
         """Of the release and, where it is a whole run's and no epoch's, of that run."""
         folders = [self._home / "releases" / release.identity()]
         if "/" not in release.run:
             folders.append(self._home / "runs" / release.run)
-        there = [folder / "adapter" for folder in folders if not folder.is_symlink() and _is_there(folder / "adapter")]
-        job = self._store.job(release.name) if there else None
-        if job is not None and _is_settled(job):
-            self._remove(there)
+        return [folder / "adapter" for folder in folders if not folder.is_symlink() and _is_there(folder / "adapter")]
+
+    def _is_over(self, release: Release) -> bool:
+        """Whether the job that made it has ended."""
+        job = self._store.job(release.name)
+        return job is not None and self._is_settled(job)
 
     def _remove(self, places: Iterable[Path]) -> None:
         """Remove these files, links (never what they point to) and folders with all that is in them."""
@@ -127,10 +147,9 @@ class Tidying:
     def _is_old(self, job: Job) -> bool:
         return self._clock() - (job.finished_at or 0) > _LOG_SECONDS
 
-
-def _is_settled(job: Job) -> bool:
-    """It has ended, and no worker is busy with it any more."""
-    return job.finished and job.worker is None
+    def _is_settled(self, job: Job) -> bool:
+        """It has ended, and no worker is busy with it any more: it was let go, or the worker is dead."""
+        return job.finished and (job.worker is None or is_free(self._home, job.worker))
 
 
 def _below(folder: Path) -> list[Path]:

@@ -12,14 +12,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 from dbos import DBOS, DBOSConfig
 
 from tunesmith.errors import DatabaseError
 from tunesmith.jobs.order import choose_next
-from tunesmith.jobs.processes import taken
+from tunesmith.jobs.slots import free_slot, group, take_slot
 from tunesmith.jobs.tidying import Tidying
 from tunesmith.jobs.turns import Turns
 from tunesmith.settings import Settings
@@ -39,13 +38,6 @@ _CHECKS_AT_ONCE = 2
 _WORKFLOW_VERSION = "1"
 
 
-class _Slot(NamedTuple):
-    """The name of a worker and the lock that proves it lives."""
-
-    name: str
-    lock: IO[str]
-
-
 def work(
     settings: Settings, labels: frozenset[str], stop: threading.Event, on_ready: Callable[[str], None] = lambda _: None
 ) -> None:
@@ -53,7 +45,7 @@ def work(
 
     `on_ready` is called once with the worker's name.
     """
-    slot = _free_slot(settings.home, labels)
+    slot = free_slot(settings.home, labels)
     database = Database(settings.database)
     store = JobStore(database)
     turns = Turns(settings, store, slot.name, trainers=1)
@@ -123,9 +115,9 @@ class _Worker:
     def _take_over(self) -> None:
         """The jobs of workers that are dead and had our labels are ours now."""
         for name in self._store.busy() - {self._name}:
-            if _group(name) != _group(self._name):
+            if group(name) != group(self._name):
                 continue
-            lock = taken(_lock_file(self._settings.home, name))
+            lock = take_slot(self._settings.home, name)
             if lock is None:
                 continue
             with lock:
@@ -166,22 +158,3 @@ def _config(settings: Settings, name: str, labels: frozenset[str]) -> DBOSConfig
         "enable_otlp": False,
     }
     return DBOSConfig(**config)  # type: ignore[typeddict-item]
-
-
-def _free_slot(home: Path, labels: frozenset[str]) -> _Slot:
-    """The first slot of these labels that no living worker has."""
-    number = 1
-    while True:
-        name = "-".join(["worker", *sorted(labels), str(number)])
-        lock = taken(_lock_file(home, name))
-        if lock is not None:
-            return _Slot(name, lock)
-        number += 1
-
-
-def _group(name: str) -> str:
-    return name.rpartition("-")[0]
-
-
-def _lock_file(home: Path, name: str) -> Path:
-    return home / "workers" / f"{name}.lock"

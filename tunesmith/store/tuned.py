@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import BigInteger, ColumnElement, String, delete, exists, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.store.database import Database, Tables
 from tunesmith.store.permissions import PermissionRow
-from tunesmith.store.releases import ReleaseRow, releases_without
+from tunesmith.store.releases import ReleaseRow, all_releases, releases_without
 from tunesmith.types.release import Release
 from tunesmith.types.tuned import JOB_PREFIX, TunedModel
 
@@ -66,6 +68,12 @@ class TunedModels:
         meant = exists().where(TunedRow.release == ReleaseRow.id)
         with self._database.transaction() as session:
             return releases_without(session, meant, JOB_PREFIX)
+
+    def digests(self, without: Collection[str]) -> frozenset[str]:
+        """The digests of the adapters of all releases but those with the ids `without`."""
+        with self._database.transaction() as session:
+            releases = all_releases(session)
+        return frozenset(release.adapter_digest for release in releases if release.identity() not in without)
 
     def delete(self, project: str, name: str) -> bool:
         """Forget the model of `project` with this name; False when there is none."""
