@@ -28,7 +28,7 @@ from tunesmith.serve.recorder import Recorder
 from tunesmith.serve.trail import TRAIL
 from tunesmith.store import audit
 from tunesmith.store.database import Database
-from tunesmith.store.keys import add_key
+from tunesmith.store.keys import add_key, add_spending, all_keys, rotate_key
 from tunesmith.types.key import Grant, KeyLimits, NewKey
 
 BASE = BaseIdentity(name="tiny", digest="b", template_digest="t", created=5)
@@ -116,6 +116,24 @@ def test_what_the_server_asks_for_a_caller_is_the_callers(database: Database) ->
     asked = run(database, KeyRing(database), ask)
     chats = [("/v1/chat/completions", status, made.key.id) for status in (200, 200, 429)]
     assert asked == [*chats, ("/v1/chat/completions/kept", 200, made.key.id)]
+
+
+def test_what_goes_on_after_a_rotation_is_charged_to_the_new_key_and_ends_with_its_budget(database: Database) -> None:
+    now = int(time.time())
+    old = key_of(database, project="p", limits=KeyLimits(token_budget=20)).key.id
+    with database.transaction() as session:
+        add_spending(session, {old: 6})
+        new = rotate_key(session, old, 0, now)
+
+    async def ask(app: ASGIApp) -> None:
+        async with client(as_caller(app, Caller(project="p", key=old))) as inside, client(app, new.secret) as outside:
+            assert (await outside.post("/v1/chat/completions")).status_code == 200
+            assert [(await inside.post("/v1/chat/completions")).status_code for _ in range(2)] == [200, 429]
+            assert (await outside.post("/v1/chat/completions")).status_code == 429
+
+    run(database, KeyRing(database), ask)
+    with database.transaction() as session:
+        assert [key.tokens_spent for key in all_keys(session)] == [6, 20]
 
 
 def test_a_failure_is_told_and_logged_without_ending_anything(

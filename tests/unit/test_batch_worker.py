@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from tunesmith.errors import NotFound
 from tunesmith.serve import failures
+from tunesmith.serve.access import AccessCheck
 from tunesmith.serve.api.batches import worker
 from tunesmith.serve.api.batches.worker import Pace, work_on, working
 from tunesmith.serve.caller import Asking
@@ -44,6 +45,7 @@ class Endpoint:
         self.gate.set()
         self.busy_for = 0
         self.closes_after: int | None = None
+        self.on_answer: Callable[[str], None] = lambda name: None
         self.app = FastAPI()
         failures.install(self.app)
 
@@ -61,6 +63,7 @@ class Endpoint:
                 return HTMLResponse("<h1>500</h1>", 500)
             await self.gate.wait()
             self.answered[name] += 1
+            self.on_answer(name)
             if self.answered.total() == self.closes_after:
                 self.gate.clear()
             return JSONResponse({"name": name, "usage": {"prompt_tokens": 2, "total_tokens": 2}})
@@ -291,6 +294,38 @@ def test_an_internal_error_keeps_what_was_answered(platform: Platform, monkeypat
     assert [(line["custom_id"], line["error"]["code"]) for line in errors] == [(n, "server_error") for n in "345"]
 
 
+def test_the_lease_is_renewed_while_a_failed_batch_is_written_off(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew, add, renewed = platform.batches.renew, platform.batches.add_result, threading.Event()
+    waited: list[bool] = []
+
+    def breaks(*_: Any) -> Any:
+        raise RuntimeError("wires crossed")
+
+    def renewing(*arguments: Any) -> Any:
+        found = renew(*arguments)
+        renewed.set()
+        return found
+
+    def slowly(*arguments: Any) -> None:
+        renewed.clear()
+        waited.append(renewed.wait(20))
+        add(*arguments)
+
+    async def run() -> None:
+        begin(platform, ["a", "b"])
+        async with work(platform, Endpoint()):
+            await until(ended(platform))
+
+    monkeypatch.setattr(worker, "answer", breaks)
+    monkeypatch.setattr(platform.batches, "renew", renewing)
+    monkeypatch.setattr(platform.batches, "add_result", slowly)
+    asyncio.run(run())
+    assert waited == [True, True]
+    assert platform.batches.get("ours", "batch_1").status == "failed"
+
+
 def test_requests_that_cannot_be_read_do_not_take_the_answers_with_them(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +371,57 @@ def test_a_batch_whose_key_is_revoked_stops(platform: Platform) -> None:
     assert [line["custom_id"] for line in output(platform, done.output_file_id)] == ["1"]
     assert {line["error"]["code"] for line in output(platform, done.error_file_id)} == {"invalid_api_key"}
     assert endpoint.answered == {"a": 1}
+
+
+def test_a_refusal_of_the_key_is_no_answer_to_a_request(platform: Platform) -> None:
+    async def run() -> Endpoint:
+        endpoint = Endpoint()
+        endpoint.app.add_middleware(AccessCheck, keys=platform.keys)
+        with platform.database.transaction() as session:
+            key = add_key(session, Grant(project="ours"), int(time.time())).key
+        begin(platform, ["a", "b", "c"], key=key.id)
+
+        def revoke_after_the_first(name: str) -> None:
+            with platform.database.transaction() as session:
+                revoke_key(session, key.id, int(time.time()))
+            platform.keys.forget()
+
+        endpoint.on_answer = revoke_after_the_first
+        async with work(platform, endpoint, QUICK._replace(requests=1, look=600)):  # does not look itself meanwhile
+            await until(ended(platform))
+        return endpoint
+
+    endpoint = asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, [problem.code for problem in done.problems]) == ("failed", ["invalid_api_key"])
+    assert [line["custom_id"] for line in output(platform, done.output_file_id)] == ["1"]
+    errors = output(platform, done.error_file_id)
+    assert [(line["custom_id"], line["response"], line["error"]["code"]) for line in errors] == [
+        ("2", None, "invalid_api_key"),
+        ("3", None, "invalid_api_key"),
+    ]
+    assert endpoint.asked == {"a": 1}
+
+
+def test_a_batch_that_was_answered_when_its_key_was_revoked_is_completed(platform: Platform) -> None:
+    async def run() -> None:
+        endpoint = Endpoint()
+        with platform.database.transaction() as session:
+            key = add_key(session, Grant(project="ours"), int(time.time())).key
+        begin(platform, ["a"], key=key.id)
+
+        def revoke(name: str) -> None:
+            with platform.database.transaction() as session:
+                revoke_key(session, key.id, int(time.time()))
+            platform.keys.forget()
+
+        endpoint.on_answer = revoke
+        async with work(platform, endpoint, QUICK._replace(look=600)):
+            await until(ended(platform))
+
+    asyncio.run(run())
+    done = platform.batches.get("ours", "batch_1")
+    assert (done.status, done.counts.completed, done.counts.failed) == ("completed", 1, 0)
 
 
 def test_a_batch_goes_on_with_the_key_that_its_own_was_rotated_to(platform: Platform) -> None:

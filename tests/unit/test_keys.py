@@ -210,6 +210,41 @@ def test_what_the_server_asks_of_itself_needs_the_key_that_began_it(database: Da
     asyncio.run(run())
 
 
+def test_what_a_rotated_key_still_spends_counts_for_the_new_one(database: Database) -> None:
+    with database.transaction() as session:
+        old, other = (store.add_key(session, Grant(), NOW).key.id for _ in range(2))
+        store.add_spending(session, {old: 7})
+        new = store.rotate_key(session, old, 100, NOW).key.id
+        newest = store.rotate_key(session, new, 100, NOW).key.id
+    with database.transaction() as session:
+        store.add_spending(session, {old: 10, new: 100, "key_environment": 3, "key_none": 3})
+    with database.transaction() as session:
+        spent = {key.id: key.tokens_spent for key in store.all_keys(session)}
+    assert spent == {old: 17, new: 117, newest: 117, other: 0}
+
+
+def test_what_a_key_began_goes_on_with_the_key_that_it_ran_out_for_until_either_is_revoked(database: Database) -> None:
+    now = int(time.time())
+    with database.transaction() as session:
+        lasting, ran_out = (store.add_key(session, Grant(), now).key.id for _ in range(2))
+        after_lasting = store.rotate_key(session, lasting, 1_000, now).key.id
+        after_ran_out = store.rotate_key(session, ran_out, 0, now).key.id
+
+    async def going_on() -> list[str | None]:
+        ring = KeyRing(database)
+        found = [await ring.going_on(key) for key in (lasting, ran_out, "key_none")]
+        assert [await ring.goes_on(key) for key in (lasting, ran_out, "key_none")] == [key is not None for key in found]
+        return [key.id if key is not None else None for key in found]
+
+    assert asyncio.run(going_on()) == [lasting, after_ran_out, None]
+    with database.transaction() as session:
+        store.revoke_key(session, lasting, now)
+        store.revoke_key(session, after_ran_out, now)
+        assert store.key_by_id(session, after_lasting).usable(now)
+        assert not store.key_by_id(session, ran_out).usable(now)
+    assert asyncio.run(going_on()) == [None, None, None]
+
+
 def test_many_wrong_keys_cost_few_readings(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         ring = KeyRing(database)

@@ -11,11 +11,11 @@ from tunesmith.errors import DatabaseError
 from tunesmith.serve.body_limit import refuse
 from tunesmith.serve.caller import LOCAL, Caller, put_caller
 from tunesmith.serve.failures import ApiError, as_api_error
-from tunesmith.serve.keyring import KeyRing
+from tunesmith.serve.keyring import ENVIRONMENT_KEY, KeyRing
 from tunesmith.serve.scopes import scope_of
 from tunesmith.types.key import Key
 
-__all__ = ["OPEN_PATHS", "AccessCheck", "key_gone", "require_allowed"]
+__all__ = ["OPEN_PATHS", "AccessCheck", "KeyGone", "require_allowed"]
 
 OPEN_PATHS = frozenset({"/health", "/openapi.json"})
 """What anybody may read: whether the server is well, and how to talk to it."""
@@ -50,10 +50,10 @@ class AccessCheck:
         state["internal"] = "caller" in state
         if not state["internal"]:
             put_caller(scope, await self._caller(scope))
-        elif self._keys is not None and state["caller"].key is not None:
-            if not await self._keys.goes_on(state["caller"].key):
-                raise key_gone()
-            state["key"] = await self._keys.known(state["caller"].key)
+        elif self._keys is not None and state["caller"].key not in (None, ENVIRONMENT_KEY):
+            state["key"] = await self._keys.going_on(state["caller"].key)
+            if state["key"] is None:
+                raise KeyGone
 
     async def _caller(self, scope: Scope) -> Caller:
         headers = Headers(scope=scope)
@@ -62,21 +62,24 @@ class AccessCheck:
             return LOCAL
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
-            raise _unknown("You didn't provide an API key. Send it in the header Authorization: Bearer KEY.")
+            raise _Unknown("You didn't provide an API key. Send it in the header Authorization: Bearer KEY.")
         key = await self._keys.find(secret.strip())
         if key is None:
-            raise _unknown("Incorrect API key provided. It is unknown here, has expired or was revoked.")
+            raise _Unknown("Incorrect API key provided. It is unknown here, has expired or was revoked.")
         scope["state"]["key"] = key
         return Caller(project=key.project, key=key.id, role=key.role)
 
 
-def key_gone() -> ApiError:
-    """The refusal of what the server asks of itself for a key that opens nothing any more."""
-    return _unknown("The API key that began this has expired or was revoked.")
+class _Unknown(ApiError):
+    def __init__(self, message: str) -> None:
+        super().__init__(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
-def _unknown(message: str) -> ApiError:
-    return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+class KeyGone(_Unknown):
+    """What the server asks of itself is refused: the key that it is for opens nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__("The API key that began this has expired or was revoked.")
 
 
 def require_allowed(key: Key, method: str, path: str) -> None:

@@ -55,15 +55,20 @@ class KeyRing:
         return next((key for key in self._keys.values() if key.id == identity), None)
 
     async def goes_on(self, identity: str | None) -> bool:
-        """Whether what was begun with the key with this id may go on: the key still opens something, or has run out
-        because it was rotated to one that does. The server's own key (None) and the environment's have no end.
+        """Whether what was begun with the key with this id may go on: there is a key that it goes on with. The server's
+        own key (None) and the environment's have no end.
         """
-        if identity is None or identity == ENVIRONMENT_KEY:
-            return True
+        return identity is None or identity == ENVIRONMENT_KEY or await self.going_on(identity) is not None
+
+    async def going_on(self, identity: str) -> Key | None:
+        """The key that what was begun with the key with this id goes on with, and is charged to: that key as long as it
+        opens something, and when it has run out the one that it was rotated to. None when there is none: a revoked key
+        ends what it began, also when it was rotated before, for whoever had it may have begun that.
+        """
         key, now = await self.known(identity), int(time.time())
         while key is not None and not key.usable(now) and key.replaced_by is not None:
             key = await self.known(key.replaced_by)
-        return key is not None and key.usable(now)
+        return key if key is not None and key.usable(now) else None
 
     def forget(self) -> None:
         """A key was changed here: read them again for the next request, also when a reading is under way, which may

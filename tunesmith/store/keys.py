@@ -127,10 +127,16 @@ def rotate_key(session: Session, identity: str, overlap_seconds: int, now: int) 
 
 
 def add_spending(session: Session, tokens: Mapping[str, int]) -> None:
-    """Add to what keys have spent: id -> tokens. Ids that are no stored key's are left out."""
+    """Add to what keys have spent: id -> tokens. Ids that are no stored key's are left out.
+
+    What a rotated key still spends counts for the new one too, as what it had spent before does.
+    """
     for identity, amount in sorted(tokens.items()):
-        counted = update(KeyRow).where(KeyRow.id == identity).values(tokens_spent=KeyRow.tokens_spent + amount)
-        session.execute(counted.execution_options(synchronize_session=False))
+        counted: str | None = identity
+        while counted is not None:
+            spent = update(KeyRow).where(KeyRow.id == counted).values(tokens_spent=KeyRow.tokens_spent + amount)
+            query = spent.returning(KeyRow.replaced_by).execution_options(synchronize_session=False)
+            counted = session.scalar(query)
 
 
 def _row(session: Session, identity: str) -> KeyRow:

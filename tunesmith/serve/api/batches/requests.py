@@ -6,12 +6,14 @@ import asyncio
 import json
 import secrets
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 
 from tunesmith.errors import Problem
+from tunesmith.serve.access import KeyGone
 from tunesmith.serve.api.files.lines import json_lines
 from tunesmith.types.batches import BatchEndpoint, BatchProblem, BatchResult
 
@@ -66,13 +68,17 @@ def check(path: Path, endpoint: BatchEndpoint) -> Checked:
 
 
 async def answer(client: httpx.AsyncClient, endpoint: BatchEndpoint, request: Request) -> BatchResult:
-    """Ask the server itself. A server that is busy is asked again when it says."""
+    """Ask the server itself. A server that is busy is asked again when it says. Raises KeyGone when the key that the
+    batch goes on with is no more: that is no answer to the request.
+    """
     while True:
         response = await client.post(endpoint.removeprefix("/v1"), json=request.body)
         wait = _pause(response)
         if wait is None:
             break
         await asyncio.sleep(wait)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:  # the server asks itself: only its access check says that
+        raise KeyGone
     try:
         body = response.json()
     except ValueError:

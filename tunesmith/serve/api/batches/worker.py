@@ -15,7 +15,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from starlette.types import ASGIApp
 
 from tunesmith.errors import DatabaseError, NotFound
-from tunesmith.serve.access import key_gone
+from tunesmith.serve.access import KeyGone
 from tunesmith.serve.api.batches.requests import Request, answer, check, requests_of, unanswered
 from tunesmith.serve.api.batches.tasks import stop, to_the_end
 from tunesmith.serve.caller import Caller
@@ -125,21 +125,25 @@ class _Work:
         self._changing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Every step from where the batch stands to its end, the lease renewed all the while."""
-        tasks = {asyncio.create_task(self._steps()), asyncio.create_task(self._beat())}
+        """Every step from where the batch stands to its end."""
+        await self._holding(self._steps())
+
+    async def fail(self, problem: BatchProblem) -> None:
+        """End the batch as failed, unless another server has it: requests without an answer are errors of `problem`."""
+        with suppress(_Lost):
+            await self._renew()
+            await self._holding(self._write_off(problem))
+
+    async def _holding(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`, the lease renewed all the while. Raises _Lost when another server has the batch."""
+        tasks = {asyncio.create_task(work), asyncio.create_task(self._beat())}
         try:
             for done in (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]:
                 done.result()
         finally:
             await stop(tasks)
 
-    async def fail(self, problem: BatchProblem) -> None:
-        """End the batch as failed, unless another server has it: what was answered is in its output file, each request
-        without an answer is an error with the code and the message of `problem`.
-        """
-        until = self._now() + self._pace.lease
-        if await asyncio.to_thread(self._store.renew, self._batch, self._worker, until) is None:
-            return
+    async def _write_off(self, problem: BatchProblem) -> None:
         try:
             file = await asyncio.to_thread(self._platform.files.get, self._batch.project, self._batch.input_file_id)
             await self._leave(file, problem.code, problem.message)
@@ -154,12 +158,15 @@ class _Work:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._pace.renew)
-            async with self._changing:
-                until = self._now() + self._pace.lease
-                found = await asyncio.to_thread(self._store.renew, self._batch, self._worker, until)
-                if found is None:
-                    raise _Lost
-                self._batch = found
+            await self._renew()
+
+    async def _renew(self) -> None:
+        async with self._changing:
+            until = self._now() + self._pace.lease
+            found = await asyncio.to_thread(self._store.renew, self._batch, self._worker, until)
+            if found is None:
+                raise _Lost
+            self._batch = found
 
     async def _steps(self) -> None:
         over = False
@@ -173,8 +180,8 @@ class _Work:
             if self._batch.status == "validating" and not await self._validate(file):
                 return
             if self._batch.status == "in_progress" and not await self._answer_all(file):
-                gone = key_gone()
-                await self.fail(BatchProblem(code=str(gone.code), message=gone.message))
+                gone = KeyGone()
+                await self._write_off(BatchProblem(code=str(gone.code), message=gone.message))
                 return
             over = self._batch.status == "in_progress" and self._over()
             if over:
@@ -195,9 +202,7 @@ class _Work:
         return True
 
     async def _answer_all(self, file: StoredFile) -> bool:
-        """Until all lines are answered, the time is over or somebody cancels; False: until the key is gone that made
-        the batch.
-        """
+        """Until all lines are answered, the time is over or somebody cancels; False: until the key is gone."""
         keys, key = self._platform.keys, self._batch.key
         if not await keys.goes_on(key):
             return False
@@ -205,10 +210,12 @@ class _Work:
         try:
             while not answering.done() and self._batch.status == "in_progress" and not self._over():
                 await asyncio.wait({answering}, timeout=self._pace.look)
-                if not await keys.goes_on(key):
+                if not answering.done() and not await keys.goes_on(key):
                     return False
             if answering.done():
                 answering.result()
+        except KeyGone:  # what a line was told
+            return False
         finally:
             await stop({answering})
         return True

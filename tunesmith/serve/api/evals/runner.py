@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from tunesmith.errors import DatabaseError, TunesmithError
 from tunesmith.grade.grader import Answered
 from tunesmith.grade.judge import Judge
-from tunesmith.serve.access import key_gone
+from tunesmith.serve.access import KeyGone
 from tunesmith.serve.api.evals.answers import Said
 from tunesmith.serve.api.evals.asking import answer_to
 from tunesmith.serve.api.evals.criteria import Judged, judged
@@ -134,11 +134,15 @@ class EvalRunner:
         async with client_of(self._app, caller) as client, judge_of(self._app, caller) as judge:
             tools = _Tools(source, judged(found.testing_criteria), client, judge)
             while batch := await asyncio.to_thread(_take, left):
-                if not await self._platform.keys.goes_on(run.key):
-                    raise key_gone()
+                await self._require_key(run)
                 items = await _items(run, batch, tools)
+                await self._require_key(run)  # else a refusal of the key may be among the answers
                 if not await asyncio.to_thread(self._work.record, run, items):
                     return
+
+    async def _require_key(self, run: EvalRun) -> None:
+        if not await self._platform.keys.goes_on(run.key):
+            raise KeyGone
 
 
 def _take(rows: Iterator[Row]) -> list[Row]:
