@@ -118,6 +118,7 @@ def test_alias_to_a_release_of_another_base_is_left_out() -> None:
 class FakeEngine:
     def __init__(self) -> None:
         self.loaded: list[str] = []
+        self.places: list[Path] = []
         self.loads = 0
 
     def adapters(self) -> tuple[str, ...]:
@@ -125,6 +126,7 @@ class FakeEngine:
 
     async def load_adapter(self, digest: str, path: Path) -> None:
         self.loads += 1
+        self.places.append(path)
         await asyncio.sleep(0)
         if digest == "broken1":
             raise ModelError("broken")
@@ -169,6 +171,31 @@ def test_shelf_loads_once_keeps_what_is_used_and_gives_up_the_oldest() -> None:
         await brief("e")
         assert engine.loaded[-1] == "e1"
         assert len(engine.loaded) == 2
+
+    asyncio.run(run())
+
+
+def test_an_adapter_whose_folder_is_gone_is_loaded_from_that_of_the_release_that_has_it_too(tmp_path: Path) -> None:
+    first, second = tmp_path / "first" / "adapter", tmp_path / "second" / "adapter"
+    for place in (first, second):
+        place.mkdir(parents=True)
+    one = release("a", 1, adapter_digest="same", adapter_path=str(first))
+    other = release("b", 1, adapter_digest="same", adapter_path=str(second))
+
+    async def run() -> None:
+        engine: Any = FakeEngine()
+        shelf = AdapterShelf(engine, capacity=2)
+        async with shelf.use(one), shelf.use(other):
+            pass
+        assert engine.places == [first]
+        async with shelf.use(one):
+            first.rmdir()
+            async with shelf.use(other):  # an answer with it is under way
+                assert engine.places == [first]
+        for _ in range(2):
+            async with shelf.use(other):
+                assert engine.loaded == ["same"]
+        assert engine.places == [first, second]
 
     asyncio.run(run())
 

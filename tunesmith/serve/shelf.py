@@ -29,6 +29,7 @@ class AdapterShelf:
         self._capacity = capacity
         self._lock = asyncio.Lock()
         self._proved: set[str] = set()
+        self._places: dict[str, Path] = {}  # adapter digest -> the folder that the engine loaded it from
         self._users: dict[str, int] = {}  # adapter digest -> answers in progress; least recently used first
 
     @asynccontextmanager
@@ -45,9 +46,12 @@ class AdapterShelf:
         digest = release.adapter_digest
         with ExitStack() as held:
             async with self._lock:
+                place = Path(release.adapter_path)
+                await self._forget_removed(digest, place)
                 if digest not in self._engine.adapters():
                     await self._make_room()
-                    await self._engine.load_adapter(digest, Path(release.adapter_path))
+                    await self._engine.load_adapter(digest, place)
+                    self._places[digest] = place
                     self._users.setdefault(digest, 0)  # whatever becomes of this request, it can make room again
                 if digest not in self._proved:  # also when a client left while it was being proved
                     await self._prove(release)
@@ -57,6 +61,18 @@ class AdapterShelf:
                 yield digest
             finally:
                 self._users[digest] -= 1
+
+    async def _forget_removed(self, digest: str, place: Path) -> None:
+        """Unload an adapter whose folder went with another release of the same adapter, so that it is loaded from
+        `place`: an engine whose server restarts could not load it again.
+
+        While it is in use it stays, and is loaded from `place` when it next is idle.
+        """
+        loaded = self._places.get(digest, place)
+        if loaded == place or self._users.get(digest) or await asyncio.to_thread(loaded.is_dir):
+            return
+        if digest in self._engine.adapters():
+            await self._engine.unload_adapter(digest)
 
     async def _prove(self, release: Release) -> None:
         """Hold the engine against the release's parity certificate before the adapter first answers.
