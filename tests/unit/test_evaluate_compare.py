@@ -72,7 +72,7 @@ def test_one_better_row_of_six_rules_no_loss_out() -> None:
 def test_a_nearly_perfect_answer_makes_the_others_no_surer() -> None:
     """Wilson at 5.5 of 6 begins at 0.53, at 6 of 6 at 0.61; the bootstrap began at 0.75."""
     perfect, nearly = (kept("m", *["a"] * 5, last).scores["constraints"] for last in ("a", "a b"))
-    assert (nearly.value, nearly.interval) == (pytest.approx(11 / 12), "Wilson and BCa bootstrap, as few rows differ")
+    assert (nearly.value, nearly.interval) == (pytest.approx(11 / 12), "BCa bootstrap and Wilson, as few rows differ")
     low, _ = wilson_interval(5.5, 6, 0.95)
     assert nearly.low == pytest.approx(low)
     assert perfect.low is not None

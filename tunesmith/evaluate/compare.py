@@ -15,8 +15,10 @@ import numpy as np
 from tunesmith.errors import EvaluationError
 from tunesmith.evaluate import power, ranked, statistics
 from tunesmith.evaluate.clusters import Clusters, clusters_of, summed
+from tunesmith.evaluate.label_counts import Averaged
+from tunesmith.evaluate.label_shares import every_pair_differs, paired_interval
 from tunesmith.evaluate.metric import Floats, Metric, Ranked, load_metric, overall, ratio, terms_of
-from tunesmith.evaluate.paired_shares import few_differ, tango_interval
+from tunesmith.evaluate.paired_shares import covering, gap_interval, tango_interval
 from tunesmith.types.fields import MetricSpec
 from tunesmith.types.report import Comparison, Contestant
 
@@ -95,10 +97,11 @@ def compare(
     or no value of them.
 
     The interval is Tango's for proportions, else the paired BCa bootstrap's (rows drawn whole, seed 0). A share whose
-    rows are all alike has no bootstrap, and Tango's too; where fewer than ten rows differ the interval covers both. The
-    test is McNemar's exact one for proportions, else the paired permutation test; where rows share groups it is always
-    the latter, over groups. A row is won when the model's own value on it is better. The metric is its own family:
-    `p_adjusted` is the p.
+    rows are all alike has no bootstrap, and Tango's too; where fewer than ten rows differ the interval covers both;
+    Tango's is over the rows that carry the figure (see `label_shares` for averages over labels).
+    The test is McNemar's exact one for proportions, else the paired permutation test; where rows share groups it is
+    always the latter, over groups. A row is won when the model's own value on it is better. The metric is its own
+    family: `p_adjusted` is the p.
 
     Raises:
         EvaluationError: the two did not answer the same rows in the same order.
@@ -256,9 +259,31 @@ def _spread_of(pair: _Pair, observed: float, gap_of: Callable[[Floats, Floats], 
     if metric.scale == "number" or not statistics.all_alike(error, len(units)):
         replicates = statistics.bootstrap(units, gap)
         drawn = statistics.bca_interval(observed, replicates, left_out, confidence)
-        gaps = np.nan_to_num(metric.value(units[:, :width]) - metric.value(units[:, width:]))
-        if metric.scale == "number" or np.count_nonzero(gaps) >= statistics.FEW_DIFFER:
+        if metric.scale == "number" or _many_differ(metric, units):
             return _Spread(error or 0.0, drawn, BOOTSTRAP)
-        return _Spread(error or 0.0, few_differ(drawn, observed, gaps, confidence), OF_FEW)
-    up, down = max(observed, 0.0) * len(units), max(-observed, 0.0) * len(units)
-    return _Spread(0.0, tango_interval(up, down, len(units), confidence), ALL_ALIKE)
+        return _Spread(error or 0.0, covering(drawn, _of_shares(metric, units, observed, confidence)), OF_FEW)
+    return _Spread(0.0, _of_shares(metric, units, observed, confidence, alike=True), ALL_ALIKE)
+
+
+def _many_differ(metric: Metric, units: Floats) -> bool:
+    ours, theirs = np.split(units, 2, axis=1)
+    if isinstance(metric, Averaged):
+        return every_pair_differs(metric.by_label(ours), metric.by_label(theirs))
+    return bool(np.count_nonzero(_gaps(metric, units)) >= statistics.FEW_DIFFER)
+
+
+def _gaps(metric: Metric, units: Floats) -> Floats:
+    """The differences unit by unit of the units that carry the figure of either; those of neither say nothing."""
+    own, other = (metric.value(each) for each in np.split(units, 2, axis=1))
+    return np.nan_to_num(own - other)[np.isfinite(own) | np.isfinite(other)]
+
+
+def _of_shares(
+    metric: Metric, units: Floats, observed: float, confidence: float, *, alike: bool = False
+) -> statistics.Interval:
+    """Tango's interval over the units [N, 2 K] that carry a share; over labels, over those that it rests on."""
+    if isinstance(metric, Averaged):
+        ours, theirs = np.split(units, 2, axis=1)
+        return paired_interval(metric.by_label(ours), metric.by_label(theirs), observed, confidence)
+    gaps = _gaps(metric, units)
+    return gap_interval(observed, np.full(len(gaps), observed) if alike else gaps, confidence)

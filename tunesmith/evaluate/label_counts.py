@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
 
-__all__ = ["Average", "Counts", "OfLabels", "averaged", "counts_of", "label_terms"]
+__all__ = ["Average", "Averaged", "Counts", "OfLabels", "Shares", "averaged", "counts_of", "label_terms", "shares_of"]
 
 Average = Literal["micro", "macro", "weighted"]
 
@@ -25,6 +25,27 @@ class Counts(NamedTuple):
     hits: Floats
     references: Floats
     answers: Floats
+
+
+class Shares(NamedTuple):
+    """What a figure over C labels averages: numerators and denominators [N, C] of N rows, the labels' weights [C].
+
+    The figure is the weighted mean of sums of numerators / sums of denominators. `of_two`: the denominator counts rows
+    of the label and answers of it, so that a right answer counts twice (F1).
+    """
+
+    numerators: Floats
+    denominators: Floats
+    weights: Floats
+    of_two: bool = False
+
+
+@runtime_checkable
+class Averaged(Protocol):
+    """A metric that is averaged over labels, each of which only some rows carry."""
+
+    def by_label(self, terms: Floats) -> Shares:
+        """What the figure over the rows of `terms` [N, K] averages."""
 
 
 def label_terms(predictions: Sequence[Prediction], labels: Sequence[str], only: str = "") -> Floats:
@@ -80,11 +101,22 @@ def averaged(counts: Counts, numerator: Floats, denominator: Floats, average: Av
     return np.where(some, found, np.nan)
 
 
+def shares_of(counts: Counts, numerator: Floats, denominator: Floats, average: Average) -> Shares:
+    """The shares [N, C] that `averaged` joins, of the counts of N rows; one share of all labels for micro."""
+    if average == "micro":
+        return Shares(numerator.sum(axis=1, keepdims=True), denominator.sum(axis=1, keepdims=True), np.ones(1))
+    references, answers = counts.references.sum(axis=0), counts.answers.sum(axis=0)
+    weights = references if average == "weighted" else (references + answers > 0).astype(np.float64)
+    return Shares(numerator, denominator, weights / max(1.0, float(weights.sum())))
+
+
 class OfLabels(Value):
     """A metric that is a ratio of counts for each label, averaged over labels; `only` measures one label alone."""
 
     better: ClassVar[Better] = "higher"
     scale: ClassVar[Scale] = "share"
+    of_two: ClassVar[bool] = False
+    """Whether the denominator counts rows of a label and answers of it (see `Shares`)."""
 
     average: Average = "macro"
     only: str = ""
@@ -101,3 +133,8 @@ class OfLabels(Value):
         """The figure of the labels, averaged."""
         counts = counts_of(totals)
         return averaged(counts, *self.parts(counts), self.average)
+
+    def by_label(self, terms: Floats) -> Shares:
+        """The labels' own figures over the rows of `terms`."""
+        counts = counts_of(terms)
+        return shares_of(counts, *self.parts(counts), self.average)._replace(of_two=self.of_two)

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from tunesmith.evaluate.metric import Floats
 from tunesmith.evaluate.statistics import Interval
 
-__all__ = ["few_differ", "tango_interval"]
+__all__ = ["covering", "gap_interval", "tango_interval"]
 
 HALVINGS = 60
 
@@ -31,18 +31,22 @@ def tango_interval(won: float, lost: float, rows: float, confidence: float) -> I
     return Interval(_end(rejected, observed, -1.0), _end(rejected, observed, 1.0))
 
 
-def few_differ(drawn: Interval, observed: float, gaps: Floats, confidence: float) -> Interval:
-    """The bootstrap's interval `drawn` of a difference of shares, widened by Tango's where few rows tell the two apart.
+def gap_interval(observed: float, gaps: Floats, confidence: float) -> Interval:
+    """Tango's interval of a difference of shares, of the differences row by row `gaps` [N], each between -1 and 1.
 
-    `gaps` [N] are the differences row by row, each between -1 and 1. Tango's interval takes them as so much of a flip:
-    of all differences with this mean, whole flips vary most. It is placed at the `observed` difference, which is not
-    the mean of the gaps where the metric is no mean (F1). Example: one row of 6 is won and no other differs: the
-    bootstrap's interval ends at 0 and would rule out any loss, Tango's at -0.29.
+    It takes them as so much of a flip: of all differences with this mean, whole flips vary most. It is placed at the
+    `observed` difference, which is not the mean of the gaps where rows weigh differently. Example: one row of 6 is won
+    and no other differs: a bootstrap's interval ends at 0 and would rule out any loss, this one at -0.29.
     """
     won, lost = float(gaps[gaps > 0].sum()), float(-gaps[gaps < 0].sum())
     ends = tango_interval(won, lost, len(gaps), confidence)
     shift = observed - (won - lost) / len(gaps)
-    return Interval(max(-1.0, min(drawn.low, ends.low + shift)), min(1.0, max(drawn.high, ends.high + shift)))
+    return Interval(max(-1.0, ends.low + shift), min(1.0, ends.high + shift))
+
+
+def covering(one: Interval, other: Interval) -> Interval:
+    """The least interval that holds both."""
+    return Interval(min(one.low, other.low), max(one.high, other.high))
 
 
 def _score(difference: float, won: float, lost: float, rows: float) -> float:

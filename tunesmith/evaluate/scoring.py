@@ -10,6 +10,8 @@ import numpy as np
 
 from tunesmith.evaluate import statistics
 from tunesmith.evaluate.clusters import Clusters, clusters_of, summed
+from tunesmith.evaluate.label_counts import Averaged
+from tunesmith.evaluate.label_shares import every_label_differs, share_interval
 from tunesmith.evaluate.labels import label_reader
 from tunesmith.evaluate.metric import Floats, Metric, Ranked, load_metric, overall, terms_of
 from tunesmith.evaluate.ranked import spread
@@ -20,7 +22,7 @@ __all__ = ["WILSON", "class_scores", "confusions", "score"]
 
 WILSON = "Wilson"
 ALL_ALIKE = "Wilson, as rows are all alike"
-FEW_DIFFER = "Wilson and BCa bootstrap, as few rows differ"
+FEW_DIFFER = "BCa bootstrap and Wilson, as few rows differ"
 CLUSTERED_WILSON = "Wilson over effective rows"
 BCA = "BCa bootstrap"
 PERCENTILE = "bootstrap quantiles"
@@ -41,8 +43,9 @@ def score(
 
     The standard error is the jackknife's; the interval is Wilson's for proportions, else the BCa bootstrap's, which has
     no width where rows are all alike: a share has Wilson's there, and both where fewer than ten rows differ from the
-    others; a plain number of one row has none. Rows that share a group count as one cluster in both. Metrics of ranks
-    (percentiles) have both from the bootstrap.
+    others, of the rows that carry the figure (see `label_shares` for averages over labels); a plain number of one row
+    has none. Rows that share a group count as one cluster in both. Metrics of ranks (percentiles) have both from the
+    bootstrap.
     """
     spec = MetricSpec(name=metric_spec) if isinstance(metric_spec, str) else metric_spec
     metric = load_metric(spec)
@@ -94,15 +97,35 @@ def _measured(metric: Metric, terms: Floats, clusters: Clusters | None, value: f
         method = WILSON if clusters is None else CLUSTERED_WILSON
         return _Measured(error, statistics.wilson_interval(value * rows, rows, confidence), method)
     if metric.scale == "share" and statistics.all_alike(error, len(units)):
-        return _Measured(error, statistics.wilson_interval(value * len(units), len(units), confidence), ALL_ALIKE)
+        return _Measured(error, _of_share(metric, units, value, confidence), ALL_ALIKE)
     if len(units) < 2:
         return _Measured(error, statistics.Interval(value, value), BCA)
     drawn = statistics.bca_interval(value, statistics.bootstrap(units, metric.value), left_out, confidence)
-    if metric.scale == "number" or statistics.many_differ(metric.value(units)):
+    if metric.scale == "number" or _many_differ(metric, units):
         return _Measured(error, drawn, BCA)
-    wilson = statistics.wilson_interval(value * len(units), len(units), confidence)
+    wilson = _of_share(metric, units, value, confidence)
     both = statistics.Interval(min(drawn.low, wilson.low), max(drawn.high, wilson.high))
     return _Measured(error, both, FEW_DIFFER)
+
+
+def _many_differ(metric: Metric, units: Floats) -> bool:
+    if isinstance(metric, Averaged):
+        return every_label_differs(metric.by_label(units))
+    return statistics.many_differ(_carried(metric, units))
+
+
+def _carried(metric: Metric, units: Floats) -> Floats:
+    """The own values of the units that carry the figure: those with nothing to measure say nothing about it."""
+    own = metric.value(units)
+    return own[np.isfinite(own)]
+
+
+def _of_share(metric: Metric, units: Floats, value: float, confidence: float) -> statistics.Interval:
+    """Wilson's interval over the units that carry the share; over labels, over those that the average rests on."""
+    if isinstance(metric, Averaged):
+        return share_interval(metric.by_label(units), value, confidence)
+    rows = len(_carried(metric, units))
+    return statistics.wilson_interval(value * rows, rows, confidence)
 
 
 def class_scores(predictions: Sequence[Prediction], labels: Sequence[str]) -> tuple[ClassScore, ...]:

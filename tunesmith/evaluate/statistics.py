@@ -33,6 +33,7 @@ __all__ = [
     "permutation_p",
     "rows_for_standard_error",
     "standard_error",
+    "unlike_most",
     "wilson_interval",
 ]
 
@@ -78,8 +79,13 @@ def many_differ(own: Floats) -> bool:
     Of fewer, a bootstrap draws too little: with one imperfect answer in six it would rule out a mean below 95%, which
     six perfect ones do not.
     """
+    return unlike_most(own) >= FEW_DIFFER
+
+
+def unlike_most(own: Floats) -> int:
+    """How many of the values [N] differ from the commonest one."""
     _, counts = np.unique(np.round(np.nan_to_num(own), 12), return_counts=True)
-    return len(own) - int(counts.max(initial=0)) >= FEW_DIFFER
+    return len(own) - int(counts.max(initial=0))
 
 
 def wilson_interval(hits: float, rows: float, confidence: float) -> Interval:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tunesmith.evaluate.label_counts import counts_of, label_terms
+from tunesmith.evaluate.label_counts import Counts, Shares, counts_of, label_terms, shares_of
 from tunesmith.evaluate.metric import Floats, ratio
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
@@ -36,3 +36,8 @@ class BalancedAccuracy(Value):
         occurs = counts.references > 0
         recalls = np.where(occurs, ratio(counts.hits, counts.references), 0.0)
         return ratio(recalls.sum(axis=-1), occurs.sum(axis=-1).astype(np.float64))
+
+    def by_label(self, terms: Floats) -> Shares:
+        """The recall of each label that occurs as a reference in the rows of `terms`."""
+        hits, references, _ = counts_of(terms)
+        return shares_of(Counts(hits, references, references), hits, references, "macro")

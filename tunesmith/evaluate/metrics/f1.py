@@ -20,6 +20,7 @@ class F1(OfLabels):
     """
 
     meaning: ClassVar[str] = "balance of false alarms and misses of each label, averaged over labels"
+    of_two: ClassVar[bool] = True
 
     def parts(self, counts: Counts) -> tuple[Floats, Floats]:
         """2 hits / (references + answers)"""

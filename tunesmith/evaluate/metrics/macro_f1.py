@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from tunesmith.evaluate.label_counts import averaged, counts_of, label_terms
+from tunesmith.evaluate.label_counts import Shares, averaged, counts_of, label_terms, shares_of
 from tunesmith.evaluate.metric import Floats
 from tunesmith.types.base import Value
 from tunesmith.types.report import Better, Prediction, Scale
@@ -33,3 +33,9 @@ class MacroF1(Value):
         """Mean F1 over the labels that occur."""
         counts = counts_of(totals)
         return averaged(counts, 2.0 * counts.hits, counts.references + counts.answers, "macro")
+
+    def by_label(self, terms: Floats) -> Shares:
+        """The F1 of each label that occurs in the rows of `terms`."""
+        counts = counts_of(terms)
+        found = shares_of(counts, 2.0 * counts.hits, counts.references + counts.answers, "macro")
+        return found._replace(of_two=True)
