@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tunesmith.errors import NotFound
+from tunesmith.store.blobs import Blobs
 from tunesmith.store.database import Database
 from tunesmith.store.files import FileStore
 from tunesmith.types.files import FileDetails, StoredFile
@@ -168,12 +169,52 @@ time.sleep(60)
 """
 
 
+KILLED_KEEPING = """
+import os, signal, sys
+from pathlib import Path
+from tunesmith.store.blobs import Blobs
+blobs = Blobs(Path(sys.argv[1]))
+draft = blobs.draft()
+draft.write(b"orphan")
+draft.sync()
+with blobs.locked():
+    blobs.keep(draft)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_bytes_that_another_database_does_not_know_stay(files: FileStore, tmp_path: Path) -> None:
+    """A server started over an empty or an older database must not take the files away."""
+    kept = files.add(OURS, b"kept")
+    elsewhere = Database(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    other = FileStore(elsewhere, tmp_path / "files")
+    assert other.sweep() == 0
+    elsewhere.close()
+    assert files.path(kept).read_bytes() == b"kept"
+    assert names(tmp_path / "files") == [kept.digest]
+
+
+def test_bytes_whose_removal_was_cut_short_are_swept(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is gone, then the process ends before the bytes are."""
+    kept = files.add(OURS, b"kept")
+
+    def cut(_: Blobs, digest: str) -> None:
+        raise KeyboardInterrupt(digest)
+
+    monkeypatch.setattr(Blobs, "remove", cut)
+    with pytest.raises(KeyboardInterrupt):
+        files.delete(OURS.project, kept.id)
+    assert files.path(kept).is_file()
+    assert files.sweep() == 1
+    assert names(files.path(kept).parent) == []
+
+
 def test_what_a_killed_process_left_is_swept_and_what_is_written_now_is_not(files: FileStore, tmp_path: Path) -> None:
     kept = files.add(OURS, b"kept")
-    orphan = tmp_path / "files" / sha256(b"orphan").hexdigest()  # a kill between the bytes and their row
-    orphan.write_bytes(b"orphan")
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "files")]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    subprocess.run([sys.executable, "-c", KILLED_KEEPING, str(tmp_path / "files")], env=environment, check=False)
+    assert sha256(b"orphan").hexdigest() in names(tmp_path / "files")  # a kill between the bytes and their row
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "files")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"

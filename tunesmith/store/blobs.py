@@ -1,7 +1,9 @@
 """Bytes kept under their own SHA-256: `folder/<digest>`. Written as a draft, whole on the disk before they get a name.
 
 A draft that is not kept leaves nothing, whatever ended it: an error, a full disk or a lost client removes it at once,
-the end of the process at the next `sweep` (a draft is locked by its process for as long as it is written).
+the end of the process at the next `sweep` (a draft is locked by its process for as long as it is written). Bytes that
+are about to be named or removed are marked as doubtful until their rows are written for certain, and `sweep` judges
+those alone: a server over another or an older database, which knows none of the bytes, removes none.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from typing import BinaryIO
 __all__ = ["Blobs", "Draft"]
 
 _DRAFT = ".draft-"
+_DOUBT = ".doubt-"
 _LOCK = ".lock"
 
 
@@ -70,6 +73,7 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._doubtful: set[str] = set()
 
     def path(self, digest: str) -> Path:
         """Where the bytes with `digest` lie, whether or not they are there."""
@@ -84,14 +88,28 @@ class Blobs:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else keeps or removes bytes inside the block, so what a row says of them is true when written."""
+        """Nobody else keeps or removes bytes inside the block, so what a row says of them is true when written.
+
+        What was doubtful in it is certain at its end; after an error, or the process's end, `sweep` finds out.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / _LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self._doubtful = set()
             yield
+            for digest in self._doubtful:
+                self._mark(digest).unlink(missing_ok=True)
+
+    def doubt(self, digests: Iterable[str]) -> None:
+        """The bytes with these digests are wanted or not by what is being written. To be called inside `locked`."""
+        for digest in digests:
+            with contextlib.suppress(OSError):  # a full disk must not keep anybody from deleting
+                self._mark(digest).touch()
+            self._doubtful.add(digest)
 
     def keep(self, draft: Draft) -> None:
         """Give the draft its name. To be called inside `locked`, after `Draft.sync`."""
+        self.doubt([draft.digest])
         draft.path.chmod(0o644)
         draft.path.replace(self.path(draft.digest))
         self._sync_folder()
@@ -101,21 +119,22 @@ class Blobs:
         self.path(digest).unlink(missing_ok=True)
 
     def sweep(self, wanted: Callable[[], Collection[str]]) -> int:
-        """Remove bytes whose digest is not in `wanted()`, and the drafts of dead processes; how many files that were.
+        """Remove doubtful bytes whose digest is not in `wanted()`, and the drafts of dead processes; how many files.
 
         They are there when a process ended between two steps of keeping or removing.
         """
         with self.locked():
-            known = wanted()
-            stale = [path for path in self._folder.iterdir() if self._stale(path, known)]
-            for path in stale:
+            stale = [path for path in self._folder.glob(f"{_DRAFT}*") if _unlocked(path)]
+            marks = list(self._folder.glob(f"{_DOUBT}*"))
+            known = wanted() if marks else ()
+            doubtful = (mark.name.removeprefix(_DOUBT) for mark in marks)
+            stale += [self.path(digest) for digest in doubtful if digest not in known and self.path(digest).exists()]
+            for path in (*stale, *marks):
                 path.unlink()
             return len(stale)
 
-    def _stale(self, path: Path, known: Collection[str]) -> bool:
-        if path.name.startswith(_DRAFT):
-            return _unlocked(path)
-        return not path.name.startswith(".") and path.name not in known
+    def _mark(self, digest: str) -> Path:
+        return self._folder / f"{_DOUBT}{digest}"
 
     def _sync_folder(self) -> None:
         handle = os.open(self._folder, os.O_RDONLY)

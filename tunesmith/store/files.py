@@ -145,6 +145,7 @@ class FileStore:
                 row = self._row(session, project, identity)
                 session.delete(row)
                 unused = self._unused(session, [row.digest])
+                self._blobs.doubt(unused)
             self._remove(unused)
 
     def delete_expired(self) -> int:
@@ -155,6 +156,7 @@ class FileStore:
                 for row in rows:
                     session.delete(row)
                 unused = self._unused(session, {row.digest for row in rows})
+                self._blobs.doubt(unused)
             self._remove(unused)
         return len(rows)
 

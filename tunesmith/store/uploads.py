@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import BigInteger, String, delete, func, select
@@ -117,28 +117,45 @@ class UploadStore:
 
     def end(self, upload: Upload, status: UploadState, file_id: str | None = None) -> Upload | None:
         """Give the upload its last status and remove its parts; None when it is no longer pending."""
-        with self._database.transaction() as session:
-            row = self._row(session, upload.project, upload.id)
-            if self._upload(row).status != "pending":
-                return None
-            row.status, row.file_id = status, file_id
-            session.execute(delete(UploadPartRow).where(UploadPartRow.upload_id == upload.id))
-            ended = self._upload(row)
-        self.sweep()
+        with self._blobs.locked():
+            with self._database.transaction() as session:
+                row = self._row(session, upload.project, upload.id)
+                if self._upload(row).status != "pending":
+                    return None
+                row.status, row.file_id = status, file_id
+                unused = self._forget_parts(session, [upload.id])
+                ended = self._upload(row)
+            self._remove(unused)
         return ended
 
     def end_expired(self) -> int:
         """Give up the uploads whose time is over; how many they were."""
-        with self._database.transaction() as session:
-            over = (UploadRow.status == "pending", UploadRow.expires_at <= int(self._clock()))
-            rows = session.scalars(select(UploadRow).where(*over).with_for_update()).all()
-            for row in rows:
-                row.status = "expired"
-                session.execute(delete(UploadPartRow).where(UploadPartRow.upload_id == row.id))
+        with self._blobs.locked():
+            with self._database.transaction() as session:
+                over = (UploadRow.status == "pending", UploadRow.expires_at <= int(self._clock()))
+                rows = session.scalars(select(UploadRow).where(*over).with_for_update()).all()
+                for row in rows:
+                    row.status = "expired"
+                unused = self._forget_parts(session, [row.id for row in rows])
+            self._remove(unused)
         return len(rows)
 
+    def _forget_parts(self, session: Session, uploads: Sequence[str]) -> Sequence[str]:
+        """Delete the rows of these uploads' parts; the digests that no other part has."""
+        theirs = UploadPartRow.upload_id.in_(uploads)
+        digests = session.scalars(select(UploadPartRow.digest).where(theirs).distinct()).all()
+        session.execute(delete(UploadPartRow).where(theirs))
+        others = set(session.scalars(select(UploadPartRow.digest).where(UploadPartRow.digest.in_(digests))))
+        unused = [digest for digest in digests if digest not in others]
+        self._blobs.doubt(unused)
+        return unused
+
+    def _remove(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            self._blobs.remove(digest)
+
     def sweep(self) -> int:
-        """Remove the bytes of parts that no upload waits for; how many files that were."""
+        """Remove what processes that were killed left in the folder; how many files that were."""
         return self._blobs.sweep(self._digests)
 
     def _digests(self) -> set[str]:

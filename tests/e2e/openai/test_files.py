@@ -262,10 +262,14 @@ def test_files_stay_when_the_server_is_killed(tiny_base: Path, tmp_path: Path) -
         sent = send(client, jsonl(COMPLETED))
         running.process.kill()
         running.process.wait()
-    (tmp_path / "home" / "files" / ("0" * 64)).write_bytes(b"left by a kill")
+    kept = tmp_path / "home" / "files"
+    (kept / ("0" * 64)).write_bytes(b"left by a kill, which leaves the mark of its doubt")
+    (kept / f".doubt-{'0' * 64}").touch()
+    (kept / ("1" * 64)).write_bytes(b"of another database")
     with start_server(tmp_path / "home", tiny_base, "--backend", "echo") as running, running.client() as client:
         assert client.files.content(sent.id).read() == jsonl(COMPLETED)
-        wait_for(lambda: not (tmp_path / "home" / "files" / ("0" * 64)).exists())
+        wait_for(lambda: not (kept / ("0" * 64)).exists())
+        assert (kept / ("1" * 64)).is_file()
 
 
 def test_curl_can_send_the_file_before_the_purpose(server: Any, tmp_path: Path) -> None:
