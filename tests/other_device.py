@@ -137,6 +137,8 @@ def register() -> Any:
     library.impl("empty.memory_format", _empty, "PrivateUse1")
     library.impl("empty_strided", _empty_strided, "PrivateUse1")
     library.impl("eye", _eye, "PrivateUse1")
+    # Made of `empty` otherwise, which stays empty here.
+    library.impl("arange", _arange, "PrivateUse1")
     library.impl("_copy_from", _copy_from, "PrivateUse1")
     return library
 
@@ -151,6 +153,10 @@ def _empty_strided(size: Any, stride: Any, dtype: Any = None, *_: Any, **__: Any
 
 def _eye(size: int, dtype: Any = None, *_: Any, **__: Any) -> Tensor:
     return Elsewhere(torch.eye(size, dtype=dtype))
+
+
+def _arange(end: Any, dtype: Any = None, *_: Any, **__: Any) -> Tensor:
+    return Elsewhere(torch.arange(end, dtype=dtype))
 
 
 def _copy_from(source: Tensor, target: Tensor, *_: Any) -> Tensor:

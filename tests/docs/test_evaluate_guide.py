@@ -57,7 +57,7 @@ def test_the_part_of_a_recipe_is_accepted(suite: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     start = "name: n\nprepare: {sources: [{path: rows.jsonl}]}\nrelease: {name: n}\n"
     (tmp_path / "recipe.yaml").write_text(start + part)
-    assert load_recipe(tmp_path / "recipe.yaml").evaluate.suites == ("capitals.yaml",)
+    assert load_recipe(tmp_path / "recipe.yaml").evaluate.suites == ("general", "capitals.yaml")
 
 
 def test_the_commands_name_models_that_can_be_told_apart() -> None:

@@ -61,10 +61,10 @@ def test_it_has_no_effect_without_validation_rows(tmp_path: Path, tiny: Path) ->
 
 
 def test_drawn_answers_are_graded_with_the_same_seeds_each_time(tmp_path: Path, tiny: Path) -> None:
-    """Each of 4 rows has 3 answers, of which a grader that says 0 or 1 makes twelfths."""
+    """Each of 4 rows has 3 answers, of which a grader that says quarters makes 48ths."""
     grader = {
         "name": "python",
-        "source": "def grade(sample, item):\n    return float(len(sample['output_text']) % 2)\n",
+        "source": "def grade(sample, item):\n    return sum(map(ord, sample['output_text'])) % 5 / 4\n",
     }
     objective = {**GRPO, "validation_samples": 3}
     changes = {"epochs": 2, "grader": grader, "must_improve": False}
@@ -72,5 +72,5 @@ def test_drawn_answers_are_graded_with_the_same_seeds_each_time(tmp_path: Path, 
     again = policy_runs.run(tmp_path / "again", tiny, objective=objective, **changes)
     greedy = policy_runs.run(tmp_path / "greedy", tiny, **changes)
     rewards = validated(drawn.path)
-    assert all(round(12 * reward, 6) == round(12 * reward) for reward in rewards.values())
+    assert all(round(48 * reward, 6) == round(48 * reward) for reward in rewards.values())
     assert rewards == validated(again.path) != validated(greedy.path)
