@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 
 from tests.e2e.openai.fine_tuning import pairs, upload, wait_for
@@ -26,12 +28,17 @@ def test_preferences_are_learned_with_beta(client: openai.OpenAI) -> None:
     assert client.chat.completions.create(model=job.fine_tuned_model, messages=question, max_tokens=2).choices
 
 
-def test_a_grader_gives_the_rewards(client: openai.OpenAI) -> None:
-    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "a"} for i in range(4)]
-    numbers = {"n_epochs": 1, "batch_size": 2, "compute_multiplier": 0.5}
-    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": numbers}}
+def reinforced(client: openai.OpenAI, wanted: str, multiplier: float, end: str) -> Any:
+    """The job, at its `end`, of four rows whose answers should hold what is `wanted`."""
+    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": wanted} for i in range(4)]
+    numbers = {"n_epochs": 1, "batch_size": 2, "compute_multiplier": multiplier}
+    method: Any = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": numbers}}
     asked = client.fine_tuning.jobs.create(model="base", training_file=upload(client, rows), method=method)
-    job = wait_for(client, asked.id, "succeeded")
+    return wait_for(client, asked.id, end)
+
+
+def test_a_grader_gives_the_rewards(client: openai.OpenAI) -> None:
+    job = reinforced(client, "a", 0.5, "succeeded")
     assert job.method.reinforcement.grader.name == "long"
     assert job.method.reinforcement.hyperparameters.compute_multiplier == 0.5
     steps = [event for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
@@ -82,11 +89,7 @@ def test_code_with_an_image_tag_gives_the_rewards_alone_and_in_a_formula(client:
 
 
 def test_a_grader_that_tells_no_answers_apart_is_named(client: openai.OpenAI) -> None:
-    rows = [{"messages": [{"role": "user", "content": f"letter {i}"}], "wanted": "never said"} for i in range(4)]
-    numbers = {"n_epochs": 1, "batch_size": 2, "compute_multiplier": 0.25}
-    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER, "hyperparameters": numbers}}
-    asked = client.fine_tuning.jobs.create(model="base", training_file=upload(client, rows), method=method)
-    job = wait_for(client, asked.id, "failed")
+    job = reinforced(client, "never said", 0.25, "failed")
     assert job.error.param == "method.reinforcement.grader"
     assert job.error.message.startswith("All answers to each prompt got the same reward at every step (0), so there")
     assert job.fine_tuned_model is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from tunesmith.serve.answering.ask import Ask, Fields, ToolChoice
 from tunesmith.serve.api.chat_completions.messages import RequestMessage
@@ -26,7 +26,7 @@ from tunesmith.serve.body import Body
 from tunesmith.serve.metadata import Metadata
 from tunesmith.types.base import Value
 
-__all__ = ["ChatRequest", "StreamOptions"]
+__all__ = ["ChatRequest", "StreamOptions", "StreamedOptions"]
 
 Count = Annotated[int, Field(ge=1)]
 Stop = Annotated[str, Field(min_length=1)]
@@ -48,6 +48,16 @@ class StreamOptions(Value):
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+
+
+def _needs_stream(value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+    if value is not None and not info.data.get("stream"):
+        raise ValueError("it is only allowed when stream is true")
+    return value
+
+
+StreamedOptions = Annotated[StreamOptions | None, AfterValidator(_needs_stream)]
+"""The field `stream_options` of a request whose field `stream` stands before it and is true."""
 
 
 class ChatRequest(Body):
@@ -78,7 +88,7 @@ class ChatRequest(Body):
     functions: list[LegacyFunction] | None = Field(default=None, max_length=128)
     function_call: Literal["none", "auto"] | NamedFunction | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: StreamedOptions = None
     store: bool | None = None
     metadata: Metadata | None = None
     # Of OpenAI's platform; nothing here depends on them.
@@ -141,13 +151,6 @@ class ChatRequest(Body):
     def _needs_logprobs(cls, value: int | None, info: Any) -> int | None:
         if value is not None and not info.data.get("logprobs"):
             raise ValueError("it is only allowed when logprobs is true")
-        return value
-
-    @field_validator("stream_options")
-    @classmethod
-    def _needs_stream(cls, value: StreamOptions | None, info: Any) -> StreamOptions | None:
-        if value is not None and not info.data.get("stream"):
-            raise ValueError("it is only allowed when stream is true")
         return value
 
     @property

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from tunesmith.serve.answering.ask import Ask, Fields
 from tunesmith.serve.api.chat_completions.objects import Usage
-from tunesmith.serve.api.chat_completions.protocol import StreamOptions
+from tunesmith.serve.api.chat_completions.protocol import StreamedOptions
 from tunesmith.serve.body import Body
 from tunesmith.types.base import Value
 
@@ -46,7 +46,7 @@ class CompletionRequest(Body):
     presence_penalty: Penalty | None = None
     logit_bias: dict[int, Bias] | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: StreamedOptions = None
     user: str | None = None
     suffix: Any = None
 
@@ -69,13 +69,6 @@ class CompletionRequest(Body):
     def _can_stream(cls, value: bool | None, info: Any) -> bool | None:
         if value and (info.data.get("best_of") or 1) > (info.data.get("n") or 1):
             raise ValueError("best_of cannot be streamed: which answers are best is known at the end")
-        return value
-
-    @field_validator("stream_options")
-    @classmethod
-    def _needs_stream(cls, value: StreamOptions | None, info: Any) -> StreamOptions | None:
-        if value is not None and not info.data.get("stream"):
-            raise ValueError("it is only allowed when stream is true")
         return value
 
     @property
